@@ -1,0 +1,81 @@
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal, SupportsIndex, TypeAlias, overload
+
+from numpy import bool_, floating
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["__version__", "log_softmax", "logsumexp", "set_workers", "show_config", "softmax"]
+
+__version__: Final[str]
+
+_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+_Mask: TypeAlias = NDArray[bool_] | ArrayLike | None
+# A 0-d result is a NumPy scalar, any other an array.
+_Result: TypeAlias = NDArray[floating[Any]] | floating[Any]
+
+@overload
+def logsumexp(
+    a: ArrayLike,
+    axis: _Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: Literal[False] = False,
+    *,
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result: ...
+@overload
+def logsumexp(
+    a: ArrayLike,
+    axis: _Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    *,
+    return_sign: Literal[True],
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> tuple[_Result, _Result]: ...
+@overload
+def logsumexp(
+    a: ArrayLike,
+    axis: _Axis,
+    b: ArrayLike | None,
+    keepdims: bool,
+    return_sign: Literal[True],
+    *,
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> tuple[_Result, _Result]: ...
+@overload
+def logsumexp(
+    a: ArrayLike,
+    axis: _Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    *,
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result | tuple[_Result, _Result]: ...
+def softmax(
+    x: ArrayLike,
+    axis: _Axis = None,
+    *,
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result: ...
+def log_softmax(
+    x: ArrayLike,
+    axis: _Axis = None,
+    *,
+    where: _Mask = None,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result: ...
+def show_config() -> None: ...
+def set_workers(workers: int) -> AbstractContextManager[None]: ...

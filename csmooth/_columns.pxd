@@ -1,0 +1,147 @@
+"""Floor 0: loops over many rows at once, side by side: element j of row w is x[j * stride + w].
+
+The steps, their order and so the bits are those of _rows.pxd; only the loops are the other way
+round: lane l of a block is finished for all rows before the next lane is begun. Serves first and
+middle axes where they lie in memory, and many short rows after a transposition of their block.
+"""
+from libc.math cimport INFINITY
+from csmooth._elementary cimport real
+from csmooth._kernels cimport BLOCK, LONG_ROW, MAX_LANES, WIDTH, LogSum
+from csmooth._rows cimport (
+    add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
+    scaled_exp, share, shift_of,
+)
+
+
+cdef inline void columns_max(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* m
+) noexcept nogil:
+    """Maxima, ignoring nan; -inf for none."""
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        m[w] = -INFINITY
+    for j in range(n):
+        for w in range(width):
+            m[w] = greater(x[j * stride + w], m[w])
+
+
+cdef inline void columns_sum_exp(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate,
+    const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo
+) noexcept nogil:
+    """Scaled sums s_hi + s_lo."""
+    cdef real s[MAX_LANES][WIDTH]
+    cdef real c[MAX_LANES][WIDTH]
+    cdef real hi, lo
+    cdef Py_ssize_t block, start, size, j
+    cdef int lane, w, half, used, lanes = lanes_of(x[0])
+    for w in range(width):
+        s_hi[w] = 0
+        s_lo[w] = 0
+    for block in range((n + BLOCK - 1) // BLOCK):
+        start = block * BLOCK
+        size = n - start if n - start < BLOCK else BLOCK
+        used = <int>size if size < lanes else lanes
+        for lane in range(used):
+            for w in range(width):
+                s[lane][w] = 0
+                c[lane][w] = 0
+            for j in range((size - lane + lanes - 1) // lanes):
+                for w in range(width):
+                    scaled_exp(
+                        x[(start + lane + j * lanes) * stride + w], origin[w], magic[w], lowest[w],
+                        accurate, &hi, &lo,
+                    )
+                    add_pair(hi, lo, &s[lane][w], &c[lane][w])
+        half = lanes // 2
+        while half > 0:
+            for lane in range(min(half, used - half)):
+                for w in range(width):
+                    add_pair(s[lane + half][w], c[lane + half][w], &s[lane][w], &c[lane][w])
+            used = half if used > half else used
+            half //= 2
+        for w in range(width):
+            add_pair(<double>s[0][w], <double>c[0][w], &s_hi[w], &s_lo[w])
+
+
+cdef inline void columns_log_sum(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, LogSum* results
+) noexcept nogil:
+    cdef real origin[WIDTH]
+    cdef real magic[WIDTH]
+    cdef real lowest[WIDTH]
+    cdef double max_hi[WIDTH]
+    cdef double max_lo[WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double unused
+    cdef int w
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
+    if n < LONG_ROW:
+        columns_sum_exp(
+            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+        )
+    else:
+        columns_sum_exp(
+            x, stride, n, width, False, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+        )
+    for w in range(width):
+        results[w].maximum = m[w]
+        log_sum_of(
+            max_hi[w], max_lo[w], s_hi[w], s_lo[w],
+            &results[w].rest, &results[w].hi, &results[w].lo,
+        )
+
+
+cdef inline void columns_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """The shares; y may be x."""
+    cdef real origin[WIDTH]
+    cdef real magic[WIDTH]
+    cdef real lowest[WIDTH]
+    cdef real c_hi[WIDTH]
+    cdef real c_lo[WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double unused
+    cdef real hi, lo
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
+    columns_sum_exp(
+        x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+    )
+    for w in range(width):
+        reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+    for j in range(n):
+        for w in range(width):
+            scaled_exp(
+                x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo
+            )
+            y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
+
+
+cdef inline void columns_log_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """The log-shares; y may be x."""
+    cdef double m[WIDTH]
+    cdef double hi[WIDTH]
+    cdef double lo[WIDTH]
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        m[w] = sums[w].maximum
+        hi[w] = sums[w].hi
+        lo[w] = sums[w].lo
+    for j in range(n):
+        for w in range(width):
+            y[j * y_stride + w] = log_share(x[j * stride + w], m[w], hi[w], lo[w])

@@ -1,0 +1,3 @@
+from csmooth._kernels cimport Kernels
+
+cdef const Kernels* kernels

@@ -1,0 +1,213 @@
+# cython: language_level=3
+"""Floor 0: elementary pieces on one element, in float and double.
+
+Every function is branch-free, so that the C compiler turns the loops around it into SIMD code,
+and every fused multiply-add is written out (the build forbids contraction), so that each SIMD
+level produces the same bits.
+
+exp as a pair, e**x = 2**k (hi + lo)
+    1. k = round(x / ln 2), read from the low bits of x * log2(e) + 1.5 * 2**52 (2**23 in float).
+    2. r = x - k ln 2 with ln 2 in parts: x - k*LN2_1 is exact for |k| < 2**21 (float 2**10), that
+       is |x| < 1.4e6 (700); k*LN2_2 is subtracted with its rounding kept in r_lo. |r| <= ln 2 / 2.
+       Dropped: k*LN2_3 and the rounding of k*LN2_2, 2**-64 (2**-29) at the limit.
+    3. r**2/2 exactly as a pair, tail = r**3/2 c(r) + low parts with the minimax c of
+       _coefficients.h: the roundings of r**3/2, c and tail, |tail| <= 0.0076: 2**-59 (2**-30).
+    4. hi + lo = 1 + r + r**2/2 + tail, with the exact rounding errors of all sums but the last
+       correction's: 2**-61 (2**-32). |lo| <= ULP(hi) / 2.
+    Total: relative error below 2**-58 (float: 2**-28).
+"""
+from libc.math cimport fma, fmaf, INFINITY
+from libc.stdint cimport int32_t, int64_t, uint64_t
+cimport cython
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    static inline int64_t csmooth_bits_f64(double x) { int64_t i; memcpy(&i, &x, 8); return i; }
+    static inline double csmooth_from_bits_f64(int64_t i) { double x; memcpy(&x, &i, 8); return x; }
+    #define CSMOOTH_BITS_SQRT_HALF 0x3fe6a09e00000000LL  /* of sqrt(1/2), rounded down to 2**32 */
+    #define CSMOOTH_BITS_2_52 0x4330000000000000LL       /* of 2**52 */
+    #define CSMOOTH_1024_EXPONENTS 0x4000000000000000LL  /* 1024 << 52 */
+    static inline int32_t csmooth_bits_f32(float x) { int32_t i; memcpy(&i, &x, 4); return i; }
+    static inline float csmooth_from_bits_f32(int32_t i) { float x; memcpy(&x, &i, 4); return x; }
+    """
+    const int64_t BITS_SQRT_HALF "CSMOOTH_BITS_SQRT_HALF"
+    const int64_t BITS_2_52 "CSMOOTH_BITS_2_52"
+    const int64_t EXPONENTS_1024 "CSMOOTH_1024_EXPONENTS"
+    int64_t bits_f64 "csmooth_bits_f64"(double x) noexcept nogil
+    double from_bits_f64 "csmooth_from_bits_f64"(int64_t i) noexcept nogil
+    int32_t bits_f32 "csmooth_bits_f32"(float x) noexcept nogil
+    float from_bits_f32 "csmooth_from_bits_f32"(int32_t i) noexcept nogil
+
+cdef extern from "_coefficients.h" nogil:
+    double exp_c_f64(double r) noexcept
+    double exp_c_fast_f64(double r) noexcept
+    float exp_c_f32(float r) noexcept
+    double log_p_f64(double z) noexcept
+    const double LOG2E_F64, LN2_F64_1, LN2_F64_2
+    const float LOG2E_F32, LN2_F32_1, LN2_F32_2
+
+cdef enum:
+    # Sums are kept scaled by 2**OFFSET, so that terms far below the largest stay normal numbers.
+    OFFSET_F64 = 512
+    OFFSET_F32 = 64
+    BIAS_F64 = 1023
+    BIAS_F32 = 127
+
+
+cdef inline real fused_multiply_add(real a, real b, real c) noexcept nogil:
+    if real is double:
+        return fma(a, b, c)
+    else:
+        return fmaf(a, b, c)
+
+
+cdef inline real two_sum(real a, real b, real* err) noexcept nogil:
+    """a + b = result + err exactly, for any order of magnitude (Knuth)."""
+    cdef real s = a + b
+    cdef real z = s - a
+    err[0] = (a - (s - z)) + (b - z)
+    return s
+
+
+cdef inline real fast_two_sum(real a, real b, real* err) noexcept nogil:
+    """a + b = result + err exactly, for |a| >= |b| (Dekker)."""
+    cdef real s = a + b
+    err[0] = b - (s - a)
+    return s
+
+
+cdef inline real magic_of(real base) noexcept nogil:
+    """Added to a small x it rounds x to an integer and leaves x + base in the low bits."""
+    if real is double:
+        return 6755399441055744.0 + base  # 1.5 * 2**52
+    else:
+        return <float>12582912.0 + base  # 1.5 * 2**23
+
+
+cdef inline real reduce_exp(real x, real magic, real* r, real* r_lo) noexcept nogil:
+    """x = k ln 2 + r + r_lo, |r| <= ln 2 / 2; the result carries k + base, for magic_of(base)."""
+    cdef real t, k, r1, p
+    if real is double:
+        t = fma(x, LOG2E_F64, magic)
+        k = t - magic
+        r1 = fma(-k, LN2_F64_1, x)
+        p = k * LN2_F64_2
+    else:
+        t = fmaf(x, LOG2E_F32, magic)
+        k = t - magic
+        r1 = fmaf(-k, LN2_F32_1, x)
+        p = k * LN2_F32_2
+    r[0] = r1 - p
+    r_lo[0] = (r1 - r[0]) - p
+    return t
+
+
+cdef inline void expm1_reduced(real r, real r_lo, real* u, real* w) noexcept nogil:
+    """u + w = e**(r + r_lo) - 1 for |r| <= ln 2 / 2, with an error below 2**-59 (2**-30) of r."""
+    cdef real half, square, square_lo, tail, c
+    if real is double:
+        c = exp_c_f64(r)
+    else:
+        c = exp_c_f32(r)
+    half = <real>0.5 * r
+    square = half * r
+    square_lo = fused_multiply_add(half, r, -square)
+    u[0] = fast_two_sum(r, square, w)
+    # e**r r_lo, not r_lo, is what the rounding of r is worth
+    tail = fused_multiply_add(square * r, c, fused_multiply_add(r_lo, u[0], r_lo) + square_lo)
+    w[0] = w[0] + tail
+
+
+cdef inline real exp_pair(real x, real magic, real* hi, real* lo) noexcept nogil:
+    """e**x = 2**k (hi + lo); the result carries k + base in its low bits, for magic_of(base).
+
+    Relative error of hi + lo below 2**-58 (float 2**-28) within the limits of step 2.
+    """
+    cdef real r, r_lo, u, w, one, one_lo
+    cdef real t = reduce_exp(x, magic, &r, &r_lo)
+    expm1_reduced(r, r_lo, &u, &w)
+    one = fast_two_sum(<real>1.0, u, &one_lo)
+    hi[0] = fast_two_sum(one, one_lo + w, lo)
+    return t
+
+
+cdef inline real exp_fast(real x, real magic, real* e) noexcept nogil:
+    """e**x = 2**k e, the result as for exp_pair; relative error below 1.45 * 2**-53 (2**-24).
+
+    Rounded to nearest: r and u = r + r**2/2 + ..., 2**-55 each, and 1 + u, 2**-54 below 1.
+    """
+    cdef real t, k, r, c
+    if real is double:
+        t = fma(x, LOG2E_F64, magic)
+        k = t - magic
+        r = fma(-k, LN2_F64_2, fma(-k, LN2_F64_1, x))
+        c = exp_c_fast_f64(r)
+    else:
+        t = fmaf(x, LOG2E_F32, magic)
+        k = t - magic
+        r = fmaf(-k, LN2_F32_2, fmaf(-k, LN2_F32_1, x))
+        c = exp_c_f32(r)
+    c = fused_multiply_add(<real>0.5 * r, c, <real>0.5)
+    e[0] = <real>1.0 + fused_multiply_add(r * r, c, r)
+    return t
+
+
+cdef inline real power_of_two(real t) noexcept nogil:
+    """2**(j - bias) for the integer j in the low bits of t; +0 for j = 0."""
+    if real is double:
+        return from_bits_f64(bits_f64(t) << 52)
+    else:
+        return from_bits_f32(bits_f32(t) << 23)
+
+
+cdef inline void log_pair_of(
+    double f, double f_lo, double k, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = k ln 2 + log(1 + f + f_lo) for -0.30 < f < 0.42; relative error below 2**-57.
+
+    q = f / (2 + f) as a pair, log(1 + f) = 2 q + q**3 P(q**2); the rounding of the second term,
+    at most 0.0098 of the first, is the largest error.
+    """
+    cdef double u, u_lo, q, q_lo, z, head, head_lo, tail
+    u = fast_two_sum(<double>2.0, f, &u_lo)
+    q = f / u
+    q_lo = ((fma(-q, u, f) - q * (u_lo + f_lo)) + f_lo) / u
+    z = q * q
+    tail = fma(k, LN2_F64_2, fma(q * z, log_p_f64(z), 2.0 * fma(q_lo, z, q_lo)))
+    head = two_sum(k * LN2_F64_1, 2.0 * q, &head_lo)
+    hi[0] = fast_two_sum(head, head_lo + tail, lo)
+
+
+cdef inline double split_exponent(double s, double* k) noexcept nogil:
+    """s = 2**k * result with the result in [sqrt(1/2), sqrt(2)), for normal s > 0."""
+    # A logical shift of a number kept positive, and an integer below 2**52 read by its bits:
+    # AVX2 has neither an arithmetic shift nor a conversion of 64-bit integers.
+    cdef int64_t shifted = bits_f64(s) - BITS_SQRT_HALF + EXPONENTS_1024
+    cdef int64_t biased = <int64_t>(<uint64_t>shifted >> 52)
+    k[0] = from_bits_f64(biased | BITS_2_52) - 4503599627371520.0  # 2**52 + 1024
+    return from_bits_f64(bits_f64(s) - ((biased - 1024) << 52))
+
+
+cdef inline void log_pair(double s, double s_lo, double e, double* hi, double* lo) noexcept nogil:
+    """hi + lo = log(2**e (s + s_lo)), s > 0 normal, e an integer; relative error below 2**-57."""
+    cdef double k
+    cdef double m = split_exponent(s, &k)
+    log_pair_of(m - 1.0, s_lo * (m / s), k + e, hi, lo)  # m / s = 2**-k
+
+
+cdef inline void log1p_pair(double r, double r_lo, double* hi, double* lo) noexcept nogil:
+    """hi + lo = log(1 + r + r_lo), r > -1; relative error below 2**-57, for tiny r as well."""
+    cdef double k, m, s, s_lo
+    s = two_sum(<double>1.0, r, &s_lo)
+    m = split_exponent(s, &k)
+    log_pair_of(
+        r if k == 0.0 else m - 1.0,
+        r_lo if k == 0.0 else (s_lo + r_lo) * (m / s),
+        k, hi, lo,
+    )

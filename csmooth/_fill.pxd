@@ -1,0 +1,53 @@
+"""Floor 1: fills the table of kernels; each _isa_*.pyx compiles it with its level's flags."""
+from csmooth._columns cimport (
+    columns_log_softmax,
+    columns_log_sum,
+    columns_max,
+    columns_softmax,
+)
+from csmooth._kernels cimport Kernels
+from csmooth._rows cimport (
+    origin_of,
+    row_log_softmax,
+    row_log_sum,
+    row_log_sum_of_rest,
+    row_max,
+    row_pairs,
+    row_shares,
+    row_shift,
+    row_softmax,
+    row_sum_exp,
+    row_weighted_log_sum,
+    row_weighted_sum_exp,
+)
+
+
+cdef inline void fill(Kernels* kernels) noexcept nogil:
+    kernels.row_max_f64 = row_max[double]
+    kernels.row_max_f32 = row_max[float]
+    kernels.origin_of_f64 = origin_of[double]
+    kernels.origin_of_f32 = origin_of[float]
+    kernels.row_shift_f64 = row_shift[double]
+    kernels.row_shift_f32 = row_shift[float]
+    kernels.row_sum_exp_f64 = row_sum_exp[double]
+    kernels.row_sum_exp_f32 = row_sum_exp[float]
+    kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
+    kernels.row_log_sum = row_log_sum
+    kernels.row_log_sum_of_rest = row_log_sum_of_rest
+    kernels.row_weighted_log_sum = row_weighted_log_sum
+    kernels.row_pairs_f64 = row_pairs[double]
+    kernels.row_pairs_f32 = row_pairs[float]
+    kernels.row_shares_f64 = row_shares[double]
+    kernels.row_shares_f32 = row_shares[float]
+    kernels.row_softmax_f64 = row_softmax[double]
+    kernels.row_softmax_f32 = row_softmax[float]
+    kernels.row_log_softmax_f64 = row_log_softmax[double]
+    kernels.row_log_softmax_f32 = row_log_softmax[float]
+    kernels.columns_max_f64 = columns_max[double]
+    kernels.columns_max_f32 = columns_max[float]
+    kernels.columns_log_sum_f64 = columns_log_sum[double]
+    kernels.columns_log_sum_f32 = columns_log_sum[float]
+    kernels.columns_softmax_f64 = columns_softmax[double]
+    kernels.columns_softmax_f32 = columns_softmax[float]
+    kernels.columns_log_softmax_f64 = columns_log_softmax[double]
+    kernels.columns_log_softmax_f32 = columns_log_softmax[float]

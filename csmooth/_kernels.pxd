@@ -1,0 +1,129 @@
+"""The contract between floors 1 and 2: the table of kernels that each SIMD level fills.
+
+Blocks of one row are contiguous. Columns lie side by side: element j of column w is
+x[j * stride + w], with at most WIDTH columns at a time.
+"""
+
+cdef enum:
+    # Partial sums of a row; two 64-byte vectors. Part of the definition of the bits.
+    LANES_F64 = 16
+    LANES_F32 = 32
+    MAX_LANES = 32
+    # Elements of a row that are summed at a time, half an L1 cache of doubles. Also part of it.
+    BLOCK = 2048
+    # Rows of at least this length are first summed with the plain exponential. Also part of it.
+    LONG_ROW = 64
+    # Columns worked on at a time; no influence on the bits.
+    WIDTH = 64
+
+cdef struct RowShift:
+    # How a row is scaled (see _rows.pxd); all values are exact in the row's own type as well.
+    double maximum
+    double origin      # subtracted from every element: 0 or the maximum
+    double magic       # rounds x / ln 2 to an integer whose low bits are the scale's exponent
+    double lowest      # smaller elements are clamped to this one, whose scale is exactly 0
+    double max_hi      # 2**OFFSET e**(maximum - origin) / 2**K, as a pair
+    double max_lo
+    double exponent    # K: the true sum is 2**(K - OFFSET) e**origin times the scaled one
+
+cdef struct PairSum:
+    # hi + lo, on the row's scale; size is the sum of the terms' magnitudes (weighted sums only)
+    double hi
+    double lo
+    double size
+
+cdef struct LogSum:
+    # log(sum e**x) = maximum + hi + lo with hi + lo = log1p(rest), rest = the sum of all other
+    # terms relative to the maximum's own
+    double maximum
+    double rest
+    double hi
+    double lo
+
+ctypedef struct Kernels:
+    double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
+    float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil
+
+    double (*origin_of_f64)(double m) noexcept nogil
+    float (*origin_of_f32)(float m) noexcept nogil
+    void (*row_shift_f64)(double m, double origin, RowShift* shift) noexcept nogil
+    void (*row_shift_f32)(float m, float origin, RowShift* shift) noexcept nogil
+
+    void (*row_sum_exp_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+    ) noexcept nogil
+    void (*row_sum_exp_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+    ) noexcept nogil
+    void (*row_weighted_sum_exp_f64)(
+        const double* x, const double* b, Py_ssize_t n, const RowShift* shift, PairSum* total
+    ) noexcept nogil
+
+    void (*row_log_sum)(const RowShift* shift, const PairSum* total, LogSum* result) noexcept nogil
+    void (*row_log_sum_of_rest)(
+        const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, LogSum* result
+    ) noexcept nogil
+    double (*row_weighted_log_sum)(const RowShift* shift, const PairSum* total) noexcept nogil
+
+    void (*row_pairs_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* hi,
+        double* lo
+    ) noexcept nogil
+    void (*row_pairs_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
+        float* lo
+    ) noexcept nogil
+    void (*row_shares_f64)(
+        const double* hi, const double* lo, Py_ssize_t n, const PairSum* total, double* y
+    ) noexcept nogil
+    void (*row_shares_f32)(
+        const float* hi, const float* lo, Py_ssize_t n, const PairSum* total, float* y
+    ) noexcept nogil
+
+    void (*row_softmax_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, double* y
+    ) noexcept nogil
+    void (*row_softmax_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, float* y
+    ) noexcept nogil
+
+    void (*row_log_softmax_f64)(
+        const double* x, Py_ssize_t n, const LogSum* sum, double* y
+    ) noexcept nogil
+    void (*row_log_softmax_f32)(
+        const float* x, Py_ssize_t n, const LogSum* sum, float* y
+    ) noexcept nogil
+
+    void (*columns_max_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, double* m
+    ) noexcept nogil
+    void (*columns_max_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, float* m
+    ) noexcept nogil
+
+    void (*columns_log_sum_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
+        LogSum* results
+    ) noexcept nogil
+    void (*columns_log_sum_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+        LogSum* results
+    ) noexcept nogil
+
+    void (*columns_softmax_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, double* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_softmax_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+
+    void (*columns_log_softmax_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums,
+        double* y, Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_log_softmax_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums, float* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil

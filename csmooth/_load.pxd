@@ -1,0 +1,263 @@
+"""Floor 3: blocks of a row, of any dtype and layout, as contiguous float or double; and back.
+
+A row is the logical C order of the reduced axes. It is handed on as it lies where it is contiguous,
+else one block at a time is gathered into the caller's buffer: no array-sized copy is ever made.
+"""
+from libc.math cimport INFINITY, fabs, frexp, ldexp, rint
+from libc.stdint cimport (
+    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
+from libc.string cimport memcpy
+cimport numpy as cnp
+
+from csmooth._elementary cimport bits_f64, from_bits_f32, real
+
+ctypedef fused source:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    float
+    double
+
+cdef enum:
+    MAX_DIMS = 64
+
+
+cdef struct Operand:
+    # An array seen as rows: outer strides lead from row to row, inner ones along the row. data is
+    # NULL for an operand that is not given.
+    char* data
+    int type_number
+    bint swapped
+    bint aligned
+    bint direct  # rows are contiguous and aligned, of native byte order and the call's own type
+    Py_ssize_t outer_strides[MAX_DIMS]
+    Py_ssize_t inner_strides[MAX_DIMS]
+
+
+cdef struct Rows:
+    int outer_dims
+    int inner_dims
+    Py_ssize_t outer_shape[MAX_DIMS]
+    Py_ssize_t inner_shape[MAX_DIMS]
+    Py_ssize_t length
+
+
+cdef inline float half_to_float(uint16_t half) noexcept nogil:
+    cdef uint32_t sign = <uint32_t>(half & 0x8000) << 16
+    cdef uint32_t rest = <uint32_t>(half & 0x7fff) << 13
+    cdef float size
+    if rest >= 0x0f800000:  # infinity or nan
+        return from_bits_f32(<int32_t>(sign | rest | 0x7f800000))
+    # 2**112 moves the exponent's bias from 15 to 127, for subnormal numbers as well
+    size = from_bits_f32(<int32_t>rest) * <float>5192296858534827628530496329220096.0
+    return -size if sign else size
+
+
+cdef inline uint16_t double_to_half(double x) noexcept nogil:
+    """Rounded once, to nearest even; overflow to infinity."""
+    cdef uint16_t sign = 0x8000 if bits_f64(x) < 0 else 0
+    cdef double size = fabs(x)
+    cdef int exponent
+    if size != size:
+        return sign | 0x7e00
+    if size >= 65520.0:  # halfway between the largest number, 65504, and 2**16
+        return sign | 0x7c00
+    if size < 0.00006103515625:  # 2**-14: subnormal, in units of 2**-24
+        return sign | <uint16_t>rint(ldexp(size, 24))
+    size = frexp(size, &exponent)
+    # 11 bits; a carry moves into the exponent
+    return sign | <uint16_t>(((exponent + 13) << 10) + <int>rint(ldexp(size, 11)))
+
+
+cdef inline void convert_from(
+    source kind, const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
+) noexcept nogil:
+    cdef source value
+    cdef char reverse[8]
+    cdef Py_ssize_t i
+    cdef int j, size = sizeof(source)
+    if not swapped:
+        for i in range(n):
+            memcpy(&value, p + i * stride, sizeof(source))
+            out[i] = <real>value
+        return
+    for i in range(n):
+        for j in range(size):
+            reverse[j] = p[i * stride + size - 1 - j]
+        memcpy(&value, reverse, sizeof(source))
+        out[i] = <real>value
+
+
+cdef inline void convert_half(
+    const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
+) noexcept nogil:
+    cdef uint16_t half
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(&half, p + i * stride, sizeof(uint16_t))
+        if swapped:
+            half = <uint16_t>((half << 8) | (half >> 8))
+        out[i] = half_to_float(half)
+
+
+cdef inline void convert(
+    const Operand* x, const char* p, Py_ssize_t stride, Py_ssize_t n, real* out
+) noexcept nogil:
+    """n elements of the operand's type, stride bytes apart, to float or double."""
+    cdef int number = x.type_number
+    if number == cnp.NPY_DOUBLE:
+        convert_from(<double>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_FLOAT:
+        convert_from(<float>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_FLOAT16:
+        convert_half(p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_INT8:
+        convert_from(<int8_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_INT16:
+        convert_from(<int16_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_INT32:
+        convert_from(<int32_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_INT64:
+        convert_from(<int64_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_BOOL or number == cnp.NPY_UINT8:
+        convert_from(<uint8_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_UINT16:
+        convert_from(<uint16_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_UINT32:
+        convert_from(<uint32_t>0, p, stride, n, x.swapped, out)
+    elif number == cnp.NPY_UINT64:
+        convert_from(<uint64_t>0, p, stride, n, x.swapped, out)
+
+
+cdef inline void unconvert(
+    const Operand* y, char* p, Py_ssize_t stride, Py_ssize_t n, const real* values
+) noexcept nogil:
+    """Writes n values rounded to the operand's type: float16, float32 or float64, native."""
+    cdef Py_ssize_t i
+    if y.type_number == cnp.NPY_DOUBLE:
+        for i in range(n):
+            (<double*>(p + i * stride))[0] = values[i]
+    elif y.type_number == cnp.NPY_FLOAT:
+        for i in range(n):
+            (<float*>(p + i * stride))[0] = <float>values[i]
+    else:
+        for i in range(n):
+            (<uint16_t*>(p + i * stride))[0] = double_to_half(values[i])
+
+
+cdef inline bint is_simple(const Rows* rows, const Operand* x) noexcept nogil:
+    """Whether the operand is native float32 or float64 with one stride along its rows."""
+    return (
+        rows.inner_dims == 1 and not x.swapped and x.aligned
+        and (x.type_number == cnp.NPY_DOUBLE or x.type_number == cnp.NPY_FLOAT)
+    )
+
+
+cdef inline void pack_columns(
+    const Operand* x, const char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
+    real* packed, int pitch
+) noexcept nogil:
+    """packed[j * pitch + w] = element j of row w, for a simple operand."""
+    cdef Py_ssize_t j
+    cdef int w
+    if x.type_number == cnp.NPY_DOUBLE:
+        for j in range(n):
+            for w in range(width):
+                packed[j * pitch + w] = <real>(<const double*>(p + j * along + w * across))[0]
+    else:
+        for j in range(n):
+            for w in range(width):
+                packed[j * pitch + w] = <real>(<const float*>(p + j * along + w * across))[0]
+
+
+cdef inline void unpack_columns(
+    const Operand* y, char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
+    const real* packed, int pitch
+) noexcept nogil:
+    """The inverse."""
+    cdef Py_ssize_t j
+    cdef int w
+    if y.type_number == cnp.NPY_DOUBLE:
+        for w in range(width):
+            for j in range(n):
+                (<double*>(p + j * along + w * across))[0] = packed[j * pitch + w]
+    else:
+        for w in range(width):
+            for j in range(n):
+                (<float*>(p + j * along + w * across))[0] = <float>packed[j * pitch + w]
+
+
+cdef struct Run:
+    # a stretch of a row along its last axis
+    Py_ssize_t offset
+    Py_ssize_t length
+
+
+cdef inline Run run_at(const Rows* rows, const Operand* x, Py_ssize_t index) noexcept nogil:
+    """Where element index of a row lies, and how many follow it on the row's last axis."""
+    cdef Run run
+    cdef Py_ssize_t along
+    cdef int d = rows.inner_dims - 1
+    run.offset = 0
+    run.length = rows.inner_shape[d] - index % rows.inner_shape[d]
+    while d >= 0:
+        along = index % rows.inner_shape[d]
+        index = index // rows.inner_shape[d]
+        run.offset += along * x.inner_strides[d]
+        d -= 1
+    return run
+
+
+cdef inline void gather(
+    const Rows* rows, const Operand* x, const char* row, Py_ssize_t start, Py_ssize_t n,
+    real* out
+) noexcept nogil:
+    cdef Run run
+    while n > 0:
+        run = run_at(rows, x, start)
+        if run.length > n:
+            run.length = n
+        convert(x, row + run.offset, x.inner_strides[rows.inner_dims - 1], run.length, out)
+        out += run.length
+        start += run.length
+        n -= run.length
+
+
+cdef inline void scatter(
+    const Rows* rows, const Operand* y, char* row, Py_ssize_t start, Py_ssize_t n,
+    const real* values
+) noexcept nogil:
+    cdef Run run
+    while n > 0:
+        run = run_at(rows, y, start)
+        if run.length > n:
+            run.length = n
+        unconvert(y, row + run.offset, y.inner_strides[rows.inner_dims - 1], run.length, values)
+        values += run.length
+        start += run.length
+        n -= run.length
+
+
+cdef inline void replace_masked(
+    const Rows* rows, const Operand* mask, const char* row, Py_ssize_t start, Py_ssize_t n,
+    real value, real* out
+) noexcept nogil:
+    """out[i] = value where the mask (bool: True = keep) is False."""
+    cdef Run run
+    cdef Py_ssize_t i, stride = mask.inner_strides[rows.inner_dims - 1]
+    while n > 0:
+        run = run_at(rows, mask, start)
+        if run.length > n:
+            run.length = n
+        for i in range(run.length):
+            if not row[run.offset + i * stride]:
+                out[i] = value
+        out += run.length
+        start += run.length
+        n -= run.length

@@ -1,0 +1,913 @@
+"""Floor 3: logsumexp, softmax, log_softmax: axes, dtypes, out=, where=, workers=.
+
+A call is a Task: operands seen as rows, the reduced axes merged as far as their strides allow. Rows
+are solved one at a time (_solve.pxd) or, where many lie side by side or are short, WIDTH at a time
+by the kernels for columns, which give the same bits. Rows are independent: threads take parts of
+them.
+"""
+from libc.math cimport INFINITY, NAN, fabs, isfinite
+cimport numpy as cnp
+
+cdef extern from "<fenv.h>" nogil:
+    const int FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW
+    int fetestexcept(int) noexcept
+    int feclearexcept(int) noexcept
+
+from csmooth._dispatch cimport kernels
+from csmooth._elementary cimport real
+from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
+from csmooth._load cimport (
+    MAX_DIMS, Operand, double_to_half, is_simple, pack_columns, replace_masked, scatter,
+    unpack_columns,
+)
+from csmooth._solve cimport (
+    SHORT_ROW, Census, Row, Task, block_at, blocks_of, cancelled_log_sum, cancels, is_settled, load,
+    log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum, sum_of,
+    take_census, weighted_log_sum,
+)
+
+import math
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from csmooth._workers import count_workers, run_parts
+
+cnp.import_array()
+
+cdef enum:
+    RELEASE_FROM = 1000  # elements from which releasing the GIL, some 50 ns, is worth its price
+
+
+# --- one row --------------------------------------------------------------------------------------
+
+
+cdef inline void emit(const Operand* y, char* place, double value) noexcept nogil:
+    """Writes one result, rounded to the operand's type; every nan is the same one."""
+    if value != value:
+        value = NAN
+    if y.type_number == cnp.NPY_DOUBLE:
+        (<double*>place)[0] = value
+    elif y.type_number == cnp.NPY_FLOAT:
+        (<float*>place)[0] = <float>value
+    else:
+        (<unsigned short*>place)[0] = double_to_half(value)
+
+
+cdef inline double log_sum_result(
+    const Task* task, const Row* row, const LogSum* sum
+) noexcept nogil:
+    """The rounded log-sum, by way of the tiers for cancellation where it needs them."""
+    cdef double wide[BLOCK]
+    cdef double value = log_sum_value(sum)
+    if cancels(task, value, sum):
+        return cancelled_log_sum(task, row, sum, &wide[0])
+    return value
+
+
+cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef double wide[BLOCK]
+    cdef LogSum sum
+    cdef real m
+    cdef double value
+    cdef int sign
+    if task.weights.data != NULL:
+        value = weighted_log_sum(task, row, &wide[0], &sign)
+        if task.sign.data == NULL and sign == -1:
+            value = NAN
+    else:
+        m = max_of(task, row, &buffer[0], -1)
+        if isfinite(m):
+            log_sum_of_row(task, row, m, &buffer[0], &sum)
+            value = log_sum_result(task, row, &sum)
+        else:
+            value = special_log_sum(task, row, &wide[0])
+        sign = 2 if value != value else value != -INFINITY
+    emit(&task.out, row.out, value)
+    if task.sign.data != NULL:
+        emit(&task.sign, row.sign, NAN if sign == 2 else sign)
+
+
+cdef inline real* output_block(
+    const Task* task, const Row* row, Py_ssize_t start, real* buffer
+) noexcept nogil:
+    """Where to write a block of shares: in place where possible, else into the buffer."""
+    return <real*>row.out + start if task.out.direct else buffer
+
+
+cdef inline void store(
+    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* y
+) noexcept nogil:
+    """Puts masked elements right and writes the block where it was not written in place."""
+    if task.mask.data != NULL:
+        replace_masked(
+            &task.rows, &task.mask, row.mask, start, n, <real>(-INFINITY if task.is_log else 0), y
+        )
+    if not task.out.direct:
+        scatter(&task.rows, &task.out, row.out, start, n, y)
+
+
+cdef void special_shares(real kind, const Task* task, const Row* row) noexcept nogil:
+    """softmax or log_softmax of a row whose maximum is not finite."""
+    cdef real buffer[BLOCK]
+    cdef real written[BLOCK]
+    cdef double wide[BLOCK]
+    cdef Census census
+    cdef const real* x
+    cdef real* y
+    cdef Py_ssize_t block, start, n, i
+    cdef real nowhere = -INFINITY if task.is_log else 0
+    cdef real everywhere = 0 if task.is_log else 1
+    take_census(task, row, &wide[0], &census)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load(task, row, start, n, &buffer[0])
+        y = output_block(task, row, start, &written[0])
+        for i in range(n):
+            if census.nans or not census.positive_infinities:
+                y[i] = NAN
+            elif x[i] != INFINITY:
+                y[i] = nowhere
+            else:
+                y[i] = NAN if census.positive_infinities > 1 else everywhere
+        store(task, row, start, n, y)
+
+
+cdef inline void softmax_of_block(
+    real kind, const Task* task, const Row* row, const RowShift* shift, real* buffer
+) noexcept nogil:
+    """softmax of a row of one block: its terms are kept, where longer rows need them twice."""
+    cdef real hi[BLOCK]
+    cdef real lo[BLOCK]
+    cdef PairSum total
+    cdef Py_ssize_t n = task.rows.length
+    cdef const real* x = load(task, row, 0, n, buffer)
+    cdef real* y = output_block(task, row, 0, buffer)
+    total.hi = 0
+    total.lo = 0
+    if real is double:
+        kernels.row_pairs_f64(x, n, shift, &total, &hi[0], &lo[0])
+        kernels.row_shares_f64(&hi[0], &lo[0], n, &total, y)
+    else:
+        kernels.row_pairs_f32(x, n, shift, &total, &hi[0], &lo[0])
+        kernels.row_shares_f32(&hi[0], &lo[0], n, &total, y)
+    store(task, row, 0, n, y)
+
+
+cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef real written[BLOCK]
+    cdef RowShift shift
+    cdef PairSum total
+    cdef LogSum sum
+    cdef const real* x
+    cdef real* y
+    cdef Py_ssize_t block, start, n
+    cdef real m = max_of(task, row, &buffer[0], -1)
+    if not isfinite(m):
+        special_shares(kind, task, row)
+        return
+    if task.is_log:
+        log_sum_of_row(task, row, m, &buffer[0], &sum)
+    else:
+        shift_to(m, origin_for(m), &shift)
+        if task.rows.length <= BLOCK:
+            softmax_of_block(kind, task, row, &shift, &buffer[0])
+            return
+        sum_of(task, row, &buffer[0], &shift, True, -1, &total)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load(task, row, start, n, &buffer[0])
+        y = output_block(task, row, start, &written[0])
+        if real is double:
+            if task.is_log:
+                kernels.row_log_softmax_f64(x, n, &sum, y)
+            else:
+                kernels.row_softmax_f64(x, n, &shift, &total, y)
+        else:
+            if task.is_log:
+                kernels.row_log_softmax_f32(x, n, &sum, y)
+            else:
+                kernels.row_softmax_f32(x, n, &shift, &total, y)
+        store(task, row, start, n, y)
+
+
+cdef inline void solve_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    if task.reduces:
+        reduce_row(kind, task, row)
+    else:
+        shares_of_row(kind, task, row)
+
+
+# --- many rows ------------------------------------------------------------------------------------
+
+
+cdef inline Row row_at(const Task* task, Py_ssize_t index) noexcept nogil:
+    cdef Row row
+    cdef Py_ssize_t along
+    cdef int d = task.rows.outer_dims - 1
+    row.x = task.x.data
+    row.mask = task.mask.data
+    row.weights = task.weights.data
+    row.out = task.out.data
+    row.sign = task.sign.data
+    while d >= 0:
+        along = index
+        if d > 0:  # divisions are what this costs
+            along = index % task.rows.outer_shape[d]
+            index = index // task.rows.outer_shape[d]
+        row.x += along * task.x.outer_strides[d]
+        row.out += along * task.out.outer_strides[d]
+        if row.mask != NULL:
+            row.mask += along * task.mask.outer_strides[d]
+        if row.weights != NULL:
+            row.weights += along * task.weights.outer_strides[d]
+        if row.sign != NULL:
+            row.sign += along * task.sign.outer_strides[d]
+        d -= 1
+    return row
+
+
+cdef inline int own_number(real kind) noexcept nogil:
+    """NumPy's number of the type."""
+    if real is double:
+        return cnp.NPY_DOUBLE
+    else:
+        return cnp.NPY_FLOAT
+
+
+cdef inline bint lie_side_by_side(const Task* task, const Operand* x, size_t size) noexcept nogil:
+    """Whether neighbouring rows are neighbouring elements, and each row has one stride."""
+    cdef int d = task.rows.outer_dims - 1
+    return (
+        task.mask.data == NULL and not x.swapped and task.rows.inner_dims == 1
+        and x.outer_strides[d] == <Py_ssize_t>size
+        and x.inner_strides[0] % <Py_ssize_t>size == 0
+    )
+
+
+cdef void solve_columns(
+    real kind, const Task* task, Py_ssize_t first, int width, bint aside
+) noexcept nogil:
+    """Rows first ... first + width of one line: as they lie (aside), else short ones transposed."""
+    cdef real packed[SHORT_ROW * WIDTH]
+    cdef real m[WIDTH]
+    cdef real buffer[BLOCK]
+    cdef LogSum sums[WIDTH]
+    cdef Row row, leader = row_at(task, first)
+    cdef const real* x
+    cdef const real* p
+    cdef real* y
+    cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
+    cdef int w, d = task.rows.outer_dims - 1
+    cdef bint finite = True, out_aside
+    if aside:
+        x = <const real*>leader.x
+        x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
+    else:
+        if task.mask.data == NULL and is_simple(&task.rows, &task.x):
+            pack_columns(
+                &task.x, leader.x, task.x.outer_strides[d], task.x.inner_strides[0], n, width,
+                &packed[0], WIDTH,
+            )
+        else:
+            for w in range(width):
+                row = row_at(task, first + w)
+                p = load(task, &row, 0, n, &buffer[0])
+                for j in range(n):
+                    packed[j * WIDTH + w] = p[j]
+        x = &packed[0]
+        x_stride = WIDTH
+    if real is double:
+        kernels.columns_max_f64(x, x_stride, n, width, &m[0])
+    else:
+        kernels.columns_max_f32(x, x_stride, n, width, &m[0])
+    for w in range(width):
+        finite = finite and isfinite(m[w])
+    # columns that are only read where they lie may be written where they lie as well
+    out_aside = (
+        aside and not task.reduces and task.out.type_number == own_number(kind)
+        and lie_side_by_side(task, &task.out, sizeof(real))
+    )
+    if not finite or (aside and not task.reduces and not out_aside):
+        for w in range(width):
+            row = row_at(task, first + w)
+            solve_row(kind, task, &row)
+        return
+    if task.reduces or task.is_log:
+        if real is double:
+            kernels.columns_log_sum_f64(x, x_stride, n, width, &m[0], &sums[0])
+        else:
+            kernels.columns_log_sum_f32(x, x_stride, n, width, &m[0], &sums[0])
+        for w in range(width):
+            if not is_settled(kind, task, &sums[w], n < LONG_ROW):
+                row = row_at(task, first + w)
+                log_sum_of_row(task, &row, m[w], &buffer[0], &sums[w])
+    if task.reduces:
+        for w in range(width):
+            row = row_at(task, first + w)
+            emit(&task.out, row.out, log_sum_result(task, &row, &sums[w]))
+            if task.sign.data != NULL:
+                emit(&task.sign, row.sign, NAN if sums[w].hi != sums[w].hi else 1)
+        return
+    y = <real*>leader.out if out_aside else &packed[0]
+    y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if out_aside else WIDTH
+    if real is double:
+        if task.is_log:
+            kernels.columns_log_softmax_f64(x, x_stride, n, width, &sums[0], y, y_stride)
+        else:
+            kernels.columns_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
+    else:
+        if task.is_log:
+            kernels.columns_log_softmax_f32(x, x_stride, n, width, &sums[0], y, y_stride)
+        else:
+            kernels.columns_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
+    if out_aside:
+        return
+    if task.mask.data == NULL and is_simple(&task.rows, &task.out):
+        unpack_columns(
+            &task.out, leader.out, task.out.outer_strides[d], task.out.inner_strides[0], n, width,
+            &packed[0], WIDTH,
+        )
+    else:
+        for w in range(width):
+            row = row_at(task, first + w)
+            y = output_block(task, &row, 0, &buffer[0])
+            for j in range(n):
+                y[j] = packed[j * WIDTH + w]
+            store(task, &row, 0, n, y)
+
+
+cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Row row
+    cdef Py_ssize_t index = start, width, line
+    cdef bint aside, transpose
+    cdef int d = task.rows.outer_dims - 1
+    if stop - start > 1 and task.weights.data == NULL:
+        line = task.rows.outer_shape[d]
+        aside = task.x.type_number == own_number(kind)
+        aside = aside and lie_side_by_side(task, &task.x, sizeof(real))
+        transpose = not aside and task.rows.length <= SHORT_ROW
+        while (aside or transpose) and index < stop:
+            # to the end of this line of rows, of this part, or WIDTH rows
+            width = min(min(<Py_ssize_t>WIDTH, stop - index), line - index % line)
+            solve_columns(kind, task, index, <int>width, aside)
+            index += width
+    while index < stop:
+        row = row_at(task, index)
+        solve_row(kind, task, &row)
+        index += 1
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+cdef int STATUS = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW
+
+
+cdef void solve_quietly(const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """Solves the rows and leaves this thread's floating-point status as it was."""
+    cdef int before = fetestexcept(STATUS), after
+    if task.single:
+        solve_rows(<float>0, task, start, stop)
+    else:
+        solve_rows(<double>0, task, start, stop)
+    after = fetestexcept(STATUS) & ~before
+    if after:
+        feclearexcept(after)
+
+
+cdef class Call:
+    """A task and the arrays that it points into; calling it solves the rows start ... stop."""
+    cdef Task task
+    cdef tuple arrays
+
+    def __call__(self, Py_ssize_t start, Py_ssize_t stop):
+        with nogil:
+            solve_quietly(&self.task, start, stop)
+
+
+cdef int type_number(cnp.ndarray array) noexcept:
+    """The array's type, one number for each size of integer."""
+    cdef char kind = array.descr.kind
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    if kind == b"i":
+        return (
+            cnp.NPY_INT8 if size == 1 else cnp.NPY_INT16 if size == 2
+            else cnp.NPY_INT32 if size == 4 else cnp.NPY_INT64
+        )
+    if kind == b"u":
+        return (
+            cnp.NPY_UINT8 if size == 1 else cnp.NPY_UINT16 if size == 2
+            else cnp.NPY_UINT32 if size == 4 else cnp.NPY_UINT64
+        )
+    return cnp.PyArray_TYPE(array)
+
+
+cdef void describe(
+    Operand* operand, cnp.ndarray array, const int* outer, int outers, const int* inner,
+    int inners
+) noexcept:
+    """Fills an operand from an array, whose axes are split into outer and inner ones."""
+    cdef int d
+    operand.data = cnp.PyArray_BYTES(array)
+    operand.type_number = type_number(array)
+    operand.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
+    operand.aligned = cnp.PyArray_ISALIGNED(array)
+    for d in range(outers):
+        operand.outer_strides[d] = cnp.PyArray_STRIDES(array)[outer[d]]
+    for d in range(inners):
+        operand.inner_strides[d] = cnp.PyArray_STRIDES(array)[inner[d]]
+
+
+cdef int merge_axes(Py_ssize_t* shape, Py_ssize_t** strides, int operands, int dims) noexcept:
+    """Drops axes of length 1 and merges neighbours that are one axis in every operand."""
+    cdef int d, k, merged = 0
+    cdef bint mergeable
+    for d in range(dims):
+        if shape[d] == 1:
+            continue
+        mergeable = merged > 0
+        for k in range(operands):
+            mergeable = mergeable and strides[k][merged - 1] == strides[k][d] * shape[d]
+        if mergeable:
+            shape[merged - 1] *= shape[d]
+        else:
+            shape[merged] = shape[d]
+            merged += 1
+        for k in range(operands):
+            strides[k][merged - 1] = strides[k][d]
+    if merged == 0:
+        shape[0] = 1
+        for k in range(operands):
+            strides[k][0] = 0
+        merged = 1
+    return merged
+
+
+cdef void choose_arithmetic(Task* task, bint single) noexcept:
+    """float for float32 and float16, but double for short rows of logarithms, most of which would
+    need it after all."""
+    task.single = single and not ((task.reduces or task.is_log) and task.rows.length < LONG_ROW)
+
+
+cdef void set_direct(Operand* operand, const Task* task) noexcept:
+    cdef Py_ssize_t size = 4 if task.single else 8
+    cdef int number = cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE
+    operand.direct = (
+        operand.type_number == number
+        and not operand.swapped and operand.aligned and task.rows.inner_dims == 1
+        and (operand.inner_strides[0] == size or task.rows.length == 1)
+    )
+
+
+cdef prepare(
+    Call call, cnp.ndarray x, mask, weights, cnp.ndarray out, sign, axes, bint single
+):
+    """Fills the call's task; operands but out and sign have x's shape, those lack the axes."""
+    cdef Task* task = &call.task
+    cdef int outer[MAX_DIMS]
+    cdef int inner[MAX_DIMS]
+    cdef int own[MAX_DIMS]
+    cdef Py_ssize_t* outer_strides[5]
+    cdef Py_ssize_t* inner_strides[5]
+    cdef int d, e, outers = 0, inners = 0, operands = 0, inner_operands
+    call.arrays = (x, mask, weights, out, sign)
+    for d in range(x.ndim):
+        if d in axes:
+            inner[inners] = d
+            inners += 1
+        else:
+            # rows in the order of memory, the closest last
+            e = outers
+            while e > 0 and abs(x.strides[outer[e - 1]]) < abs(x.strides[d]):
+                outer[e] = outer[e - 1]
+                e -= 1
+            outer[e] = d
+            outers += 1
+    task.rows.length = 1
+    for d in range(inners):
+        task.rows.inner_shape[d] = x.shape[inner[d]]
+        task.rows.length *= x.shape[inner[d]]
+    for d in range(outers):
+        task.rows.outer_shape[d] = x.shape[outer[d]]
+        # the same axis of an array without the inner ones
+        own[d] = outer[d]
+        for e in range(inners):
+            own[d] -= inner[e] < outer[d]
+    describe(&task.x, x, outer, outers, inner, inners)
+    outer_strides[0] = task.x.outer_strides
+    inner_strides[0] = task.x.inner_strides
+    operands = 1
+    if mask is not None:
+        describe(&task.mask, mask, outer, outers, inner, inners)
+        outer_strides[operands] = task.mask.outer_strides
+        inner_strides[operands] = task.mask.inner_strides
+        operands += 1
+    if weights is not None:
+        describe(&task.weights, weights, outer, outers, inner, inners)
+        outer_strides[operands] = task.weights.outer_strides
+        inner_strides[operands] = task.weights.inner_strides
+        operands += 1
+    inner_operands = operands
+    if task.reduces:
+        describe(&task.out, out, own, outers, NULL, 0)
+    else:
+        describe(&task.out, out, outer, outers, inner, inners)
+        inner_strides[operands] = task.out.inner_strides
+        inner_operands += 1
+    outer_strides[operands] = task.out.outer_strides
+    operands += 1
+    if sign is not None:
+        describe(&task.sign, sign, own, outers, NULL, 0)
+        outer_strides[operands] = task.sign.outer_strides
+        operands += 1
+    task.rows.outer_dims = merge_axes(task.rows.outer_shape, outer_strides, operands, outers)
+    task.rows.inner_dims = merge_axes(task.rows.inner_shape, inner_strides, inner_operands, inners)
+    choose_arithmetic(task, single)
+    set_direct(&task.x, task)
+    if not task.reduces:
+        set_direct(&task.out, task)
+
+
+FLOATS = {"e": np.dtype(np.float16), "f": np.dtype(np.float32), "d": np.dtype(np.float64)}
+
+
+def result_dtype(name, array):
+    """The dtype in which a function answers for this operand."""
+    dtype = array.dtype
+    if dtype.char in FLOATS:
+        return FLOATS[dtype.char]
+    if dtype.kind in "biu":
+        return FLOATS["d"]
+    raise TypeError(
+        f"{name} does not support dtype {dtype}; supported are bool, integers, float16, float32 "
+        "and float64"
+    )
+
+
+def checked_mask(name, where, shape):
+    """``where`` as a mask of the operand's shape."""
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"{name}: where must be a boolean array, not one of dtype {mask.dtype}")
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name}: where of shape {mask.shape} does not broadcast to the operand's shape {shape}"
+        ) from None
+
+
+def checked_out(name, out, shape, dtype):
+    """``out`` if a result of that shape and dtype can be written to it."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: out must be an array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name}: out has shape {out.shape}, the result has shape {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name}: out has dtype {out.dtype}, the result has dtype {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: out is read-only")
+    return out
+
+
+def checked_axes(axis, ndim):
+    """The reduced axes as a tuple of numbers from 0 on."""
+    if axis is None or (ndim == 0 and type(axis) is int and axis in (0, -1)):  # as numpy.sum
+        return tuple(range(ndim))
+    return normalize_axis_tuple(axis, ndim, "axis")
+
+
+def same_memory(x, y):
+    """Whether two arrays are the same elements in the same places."""
+    return (
+        x.dtype == y.dtype and x.shape == y.shape and x.strides == y.strides
+        and x.__array_interface__["data"][0] == y.__array_interface__["data"][0]
+    )
+
+
+cdef evaluate(
+    name, x, axis, weights, bint keepdims, bint return_sign, where, out, workers,
+    bint reduces, bint is_log
+):
+    """Every call but the plainest: checks the arguments, and computes only if all is well."""
+    cdef Call call = Call()
+    threads = count_workers(workers)
+    if isinstance(x, np.ma.MaskedArray):
+        unmasked = ~np.ma.getmaskarray(x)
+        where = unmasked if where is None else unmasked & checked_mask(name, where, x.shape)
+        x = x.data
+    x = np.asarray(x)
+    dtype = result_dtype(name, x)
+    single = dtype != FLOATS["d"]
+    if weights is not None:
+        if isinstance(weights, np.ma.MaskedArray):
+            weights = weights.filled(0)
+        b = np.asarray(weights)
+        weak = type(weights) in (bool, int, float) or b.dtype.kind == "b"
+        b_dtype = result_dtype(name, b)
+        if not weak:
+            dtype = np.promote_types(dtype, b_dtype)
+        try:
+            x, b = np.broadcast_arrays(x, b)
+        except ValueError:
+            raise ValueError(
+                f"{name}: b of shape {b.shape} does not broadcast against a of shape {x.shape}"
+            ) from None
+        weights = b
+        single = False
+    mask = None if where is None else checked_mask(name, where, x.shape)
+    axes = checked_axes(axis, x.ndim)
+    kept = tuple(n for d, n in enumerate(x.shape) if d not in axes)
+    shape = x.shape
+    if reduces:
+        shape = tuple(1 if d in axes else n for d, n in enumerate(shape)) if keepdims else kept
+    given = out is not None
+    if given:
+        out = checked_out(name, out, shape, dtype)
+        target = out
+        if reduces:
+            shared = any(
+                np.may_share_memory(out, y) for y in (x, weights, mask) if y is not None
+            )
+        else:
+            shared = False
+            if np.may_share_memory(out, x) and not same_memory(out, x):
+                x = x.copy()
+            if mask is not None and np.may_share_memory(out, mask):
+                mask = mask.copy()
+        if shared or not out.flags.aligned or not out.dtype.isnative:
+            target = np.empty(shape, dtype)
+    elif reduces:
+        target = np.empty(shape, dtype)
+    else:
+        target = np.empty_like(x, dtype, subok=False)
+    rows = target
+    sign = signs = None
+    if return_sign:
+        sign = signs = np.empty(shape, dtype)
+    if reduces and keepdims:
+        rows = target.squeeze(axes)
+        signs = None if sign is None else sign.squeeze(axes)
+    call.task.reduces = reduces
+    call.task.is_log = is_log
+    call.task.rounds = dtype != FLOATS["d"]
+    prepare(call, x, mask, weights, rows, signs, axes, single)
+    run_parts(call, math.prod(kept), threads)
+    if given:
+        if target is not out:
+            out[...] = target
+        result = out
+    else:
+        result = target[()]
+    return (result, sign[()]) if return_sign else result
+
+
+cdef bint is_plain_row(x, axis) noexcept:
+    """Whether x is one contiguous row of float64 or float32, reduced as a whole."""
+    cdef cnp.ndarray array
+    if not cnp.PyArray_CheckExact(x):
+        return False
+    array = x
+    if axis is not None:
+        if not (type(axis) is int and array.ndim == 1 and (axis == 0 or axis == -1)):
+            return False
+    return (
+        (cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE or cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT)
+        and array.ndim > 0 and cnp.PyArray_ISCARRAY_RO(array)
+    )
+
+
+cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
+    """The plainest call, without the cost of the general one."""
+    cdef Task task
+    cdef cnp.ndarray out
+    cdef double value = 0
+    task.reduces = reduces
+    task.is_log = is_log
+    task.rounds = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    task.rows.outer_dims = task.rows.inner_dims = 1
+    task.rows.length = cnp.PyArray_SIZE(x)
+    task.rows.outer_shape[0] = 1
+    task.rows.inner_shape[0] = task.rows.length
+    task.x.data = cnp.PyArray_BYTES(x)
+    task.x.type_number = cnp.PyArray_TYPE(x)
+    task.x.swapped = False
+    task.x.aligned = True
+    task.x.outer_strides[0] = 0
+    task.x.inner_strides[0] = cnp.PyArray_ITEMSIZE(x)
+    task.mask.data = task.weights.data = task.sign.data = NULL
+    choose_arithmetic(&task, task.rounds)
+    set_direct(&task.x, &task)
+    task.out = task.x
+    if reduces:
+        task.out.data = <char*>&value
+    else:
+        out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+        task.out.data = cnp.PyArray_BYTES(out)
+    if task.rows.length < RELEASE_FROM:
+        solve_quietly(&task, 0, 1)
+    else:
+        with nogil:
+            solve_quietly(&task, 0, 1)
+    return cnp.PyArray_ToScalar(&value, x) if reduces else out
+
+
+def logsumexp(
+    a, axis=None, b=None, keepdims=False, return_sign=False, *, where=None, out=None, workers=None
+):
+    """
+    Logarithm of the sum of exponentials, ``log(sum(b * exp(a)))``.
+
+    Parameters
+    ----------
+    a : array_like
+        Exponents. float16, float32 and float64 keep their dtype; bool and integers are computed in
+        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+    axis : None, int or tuple of ints, optional
+        Axes over which to sum; None, the default, is all of them.
+    b : array_like, optional
+        Weights of any sign; broadcasts against `a`. A zero weight removes its element, even an
+        infinity or nan.
+    keepdims : bool, optional
+        Keep the reduced axes with length 1.
+    return_sign : bool, optional
+        Also return the sign of the sum, and the logarithm of its magnitude.
+    where : array_like of bool, optional
+        Elements to include; broadcasts to the shape of `a`.
+    out : ndarray, optional
+        Where to put the result: of its shape and dtype. May overlap the inputs.
+    workers : int, optional
+        Threads to use, as in `scipy.fft`: None is the number set by `csmooth.set_workers`, else
+        the environment's ``CSMOOTH_NUM_WORKERS``, else 1; a negative number counts from the number
+        of cores, -1 being all of them. Has no influence on the result.
+
+    Returns
+    -------
+    result : ndarray or scalar
+        The logarithm; a NumPy scalar where it is 0-d and no `out` was given.
+    sign : ndarray or scalar
+        Only with `return_sign`: 1, -1, 0 for an exact zero sum, nan for nan.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is not supported, a `where` that is not boolean, an `out` of another dtype.
+    ValueError
+        For `b`, `where` or `out` of a shape that does not fit, a read-only `out`, a repeated axis.
+    numpy.exceptions.AxisError
+        For an axis out of bounds.
+
+    See Also
+    --------
+    softmax, log_softmax
+
+    Notes
+    -----
+    The error is below 1 ULP in float64 and float32 for every finite input, also where
+    log-probabilities sum to nearly one, where the terms of weights of both signs cancel, and where
+    the result is subnormal. A row has the same bits at every SIMD level, in every memory layout,
+    alone or in a batch.
+
+    Any nan gives nan, +inf gives +inf, only -inf or nothing at all gives -inf with the sign 0. A
+    negative sum gives nan without `return_sign`. Infinities of both signs among ``b * exp(a)`` give
+    nan.
+
+    Terms are added as e**a = 2**k (hi + lo) on the scale of the largest k, following the exact
+    transformations of Dekker [1]_ and Knuth; rows whose logarithm cancels are summed again in
+    fixed point or in integers of any size. No array-sized temporary is made.
+
+    References
+    ----------
+    .. [1] T. J. Dekker, "A floating-point technique for extending the available precision",
+       Numerische Mathematik 18, 224-242, 1971.
+
+    Examples
+    --------
+    >>> from csmooth import logsumexp
+    >>> logsumexp([0.0, -40.0])
+    np.float64(4.248354255291589e-18)
+    >>> logsumexp([1.0, 2.0], b=[1, -1], return_sign=True)
+    (np.float64(1.5413248546129181), np.float64(-1.0))
+    """
+    if (
+        b is None and where is None and out is None and workers is None
+        and keepdims is False and return_sign is False and is_plain_row(a, axis)
+    ):
+        return plain_row(a, True, False)
+    return evaluate(
+        "logsumexp", a, axis, b, keepdims, return_sign, where, out, workers, True, False
+    )
+
+
+def softmax(x, axis=None, *, where=None, out=None, workers=None):
+    """
+    Shares of the exponentials in their sum, ``exp(x) / sum(exp(x))``.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits. float16, float32 and float64 keep their dtype; bool and integers are computed in
+        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+    axis : None, int or tuple of ints, optional
+        Axes over which the shares sum to 1; None, the default, is all of them.
+    where : array_like of bool, optional
+        Elements to include, the share of any other is 0; broadcasts to the shape of `x`.
+    out : ndarray, optional
+        Where to put the result: of its shape and dtype. May be `x` itself or overlap it.
+    workers : int, optional
+        Threads to use, see `logsumexp`. Has no influence on the result.
+
+    Returns
+    -------
+    ndarray or scalar
+        The shares, of the shape of `x`; a NumPy scalar for a scalar `x`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `logsumexp`.
+
+    See Also
+    --------
+    log_softmax, logsumexp
+
+    Notes
+    -----
+    The error is below 1 ULP in float64 and float32 for every finite input, in the far tail and
+    among subnormal results as well; what is below half the smallest subnormal number is 0. A row
+    has the same bits at every SIMD level, in every memory layout, alone or in a batch.
+
+    Any nan makes its whole slice nan. One +inf gives 1 there and 0 elsewhere, several give nan
+    there and 0 elsewhere; only -inf gives nan; where everything is masked, all shares are 0.
+
+    The exponential is carried as an unevaluated pair of numbers, as is the reciprocal of the sum,
+    so that the shares are rounded once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from csmooth import softmax
+    >>> softmax([0.1, -700.3])[1]
+    np.float64(6.609138834709863e-305)
+    >>> softmax(np.array([0, 1], dtype=np.uint8))
+    array([0.26894142, 0.73105858])
+    """
+    if where is None and out is None and workers is None and is_plain_row(x, axis):
+        return plain_row(x, False, False)
+    return evaluate("softmax", x, axis, None, False, False, where, out, workers, False, False)
+
+
+def log_softmax(x, axis=None, *, where=None, out=None, workers=None):
+    """
+    Logarithms of the shares of the exponentials in their sum, ``x - log(sum(exp(x)))``.
+
+    Parameters
+    ----------
+    x : array_like
+        Logits. float16, float32 and float64 keep their dtype; bool and integers are computed in
+        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+    axis : None, int or tuple of ints, optional
+        Axes over which the shares sum to 1; None, the default, is all of them.
+    where : array_like of bool, optional
+        Elements to include, any other gives -inf; broadcasts to the shape of `x`.
+    out : ndarray, optional
+        Where to put the result: of its shape and dtype. May be `x` itself or overlap it.
+    workers : int, optional
+        Threads to use, see `logsumexp`. Has no influence on the result.
+
+    Returns
+    -------
+    ndarray or scalar
+        The logarithms, of the shape of `x`; a NumPy scalar for a scalar `x`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `logsumexp`.
+
+    See Also
+    --------
+    softmax, logsumexp
+
+    Notes
+    -----
+    The error is below 1 ULP in float64 and float32 for every finite input, also for a winner whose
+    share rounds to 1: with m the maximum and r the sum of the other terms relative to the
+    maximum's own, the result is (x - m) - log1p(r), in which nothing cancels. A row has the same
+    bits at every SIMD level, in every memory layout, alone or in a batch.
+
+    Any nan makes its whole slice nan. One +inf gives 0 there and -inf elsewhere, several give nan
+    there and -inf elsewhere; only -inf gives nan; where everything is masked, all are -inf.
+
+    Examples
+    --------
+    >>> from csmooth import log_softmax
+    >>> log_softmax([700.0, 0.0])
+    array([-9.85967654e-305, -7.00000000e+002])
+    """
+    if where is None and out is None and workers is None and is_plain_row(x, axis):
+        return plain_row(x, False, True)
+    return evaluate("log_softmax", x, axis, None, False, False, where, out, workers, False, True)

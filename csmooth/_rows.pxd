@@ -1,0 +1,371 @@
+"""Floor 0: loops over one contiguous block of a row.
+
+A row is summed relative to a power of two, not relative to its maximum:
+    e**x_i = 2**k_i (hi_i + lo_i),   S = sum_i 2**(k_i - K) (hi_i + lo_i),   K = k of the maximum,
+so that x_i - m is never rounded, scaling is exact, and partial sums merge by powers of two.
+    1. Where the maximum m is large, |m| >= SHIFT_LIMIT, x_i - m is exact for every x_i that is not
+       negligible, and takes the place of x_i (origin = m, else origin = 0).
+    2. Everything is scaled by 2**OFFSET, so that terms down to 2**-1534 (float 2**-190) relative
+       to the largest are normal numbers; x_i is clamped where the scale becomes exactly 0.
+    3. Lane l of LANES sums the elements l, l + LANES, ... of the block, keeping the rounding
+       errors; the lanes are combined in a fixed tree, the blocks in their order. The order depends
+       on the index in the row alone: the loops of _columns.pxd take the same steps on many rows
+       at once and give the same bits.
+Invariant: s + c is a lane's sum but for the rounding of c, which is at most 2**-92 (float 2**-36)
+of the lane's own sum, or the terms that share the block and the lane with one that dwarfs them.
+"""
+from libc.math cimport INFINITY, NAN, fabs, ldexp
+from csmooth._elementary cimport (
+    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, exp_fast, exp_pair, fast_two_sum, fma,
+    fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
+)
+from csmooth._kernels cimport (
+    BLOCK, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowShift,
+)
+
+
+cdef inline int lanes_of(real x) noexcept nogil:
+    if real is double:
+        return LANES_F64
+    else:
+        return LANES_F32
+
+
+cdef inline int offset_of(real x) noexcept nogil:
+    if real is double:
+        return OFFSET_F64
+    else:
+        return OFFSET_F32
+
+
+cdef inline real greater(real x, real m) noexcept nogil:
+    """The maximum; m where x is nan."""
+    return x if x > m else m
+
+
+# --- one element ----------------------------------------------------------------------------------
+
+
+cdef inline real origin_of(real m) noexcept nogil:
+    """What to subtract from the elements of a row whose maximum is m."""
+    if real is double:
+        # within 2**20 and the span of exp, k LN2_F64_1 is exact; from there on x - m is
+        return m if fabs(m) >= 1048576.0 else 0.0
+    else:
+        return m if fabs(m) >= <float>256.0 else <float>0.0
+
+
+cdef inline void shift_of(
+    real m, real origin, real* magic, real* lowest, double* max_hi, double* max_lo, double* exponent
+) noexcept nogil:
+    """How to scale a row whose maximum is m (see RowShift)."""
+    cdef real hi, lo, t, base, plain = magic_of(<real>0)
+    if real is double:
+        base = OFFSET_F64 + BIAS_F64
+    else:
+        base = OFFSET_F32 + BIAS_F32
+    t = exp_pair(<real>(m - origin), plain, &hi, &lo)
+    exponent[0] = t - plain
+    max_hi[0] = <double>hi * <double>power_of_two(magic_of(base))
+    max_lo[0] = <double>lo * <double>power_of_two(magic_of(base))
+    base = base - (t - plain)
+    magic[0] = magic_of(base)
+    lowest[0] = <real>(-base * 0.6931471805599453)  # there k + base = 0
+
+
+cdef inline void scaled_exp(
+    real x, real origin, real magic, real lowest, bint accurate, real* hi, real* lo
+) noexcept nogil:
+    """hi + lo = 2**OFFSET e**(x - origin) / 2**K; lo = 0 unless accurate; nan for nan."""
+    cdef real d = x - origin
+    cdef real scale
+    d = lowest if lowest > d else d
+    if accurate:
+        scale = power_of_two(exp_pair(d, magic, hi, lo))
+        lo[0] = lo[0] * scale
+    else:
+        scale = power_of_two(exp_fast(d, magic, hi))
+        lo[0] = 0
+    hi[0] = hi[0] * scale
+
+
+cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
+    """s + c += hi + lo, exactly but for the rounding of c."""
+    cdef real err
+    s[0] = two_sum(s[0], hi, &err)
+    c[0] = c[0] + (lo + err)
+
+
+cdef inline void quotient(
+    double a, double a_lo, double b, double b_lo, double* q, double* q_lo
+) noexcept nogil:
+    """q + q_lo = (a + a_lo) / (b + b_lo) to the precision of the pairs."""
+    q[0] = a / b
+    q_lo[0] = ((fma(-q[0], b, a) - q[0] * b_lo) + a_lo) / b
+
+
+cdef inline void log_sum_of(
+    double max_hi, double max_lo, double s_hi, double s_lo,
+    double* rest, double* log_hi, double* log_lo,
+) noexcept nogil:
+    """The fields of LogSum from the scaled sum and the maximum's own scaled term."""
+    cdef double hi, lo, q, q_lo
+    hi = two_sum(s_hi, -max_hi, &lo)
+    hi = two_sum(hi, lo + (s_lo - max_lo), &lo)
+    quotient(hi, lo, max_hi, max_lo, &q, &q_lo)
+    rest[0] = q
+    log1p_pair(q, q_lo, log_hi, log_lo)
+
+
+cdef inline void reciprocal(double s_hi, double s_lo, real* c_hi, real* c_lo) noexcept nogil:
+    """c_hi + c_lo = 2**OFFSET / (s_hi + s_lo), the factor that turns scaled terms into shares."""
+    cdef double unit, c, c_rest
+    if real is double:
+        unit = power_of_two(magic_of(<double>(OFFSET_F64 + BIAS_F64)))
+    else:
+        unit = power_of_two(magic_of(<double>(OFFSET_F32 + BIAS_F64)))
+    s_hi = fast_two_sum(s_hi, s_lo, &s_lo)
+    c = unit / s_hi
+    c_rest = (fma(-c, s_hi, unit) - c * s_lo) / s_hi
+    c_hi[0] = <real>c
+    c_lo[0] = <real>((c - <double>c_hi[0]) + c_rest)
+
+
+cdef inline real share(real hi, real lo, real c_hi, real c_lo) noexcept nogil:
+    """(hi + lo) (c_hi + c_lo) / 2**OFFSET: rounded once, and once more if subnormal."""
+    cdef real y = fused_multiply_add(hi, c_hi, fused_multiply_add(hi, c_lo, lo * c_hi))
+    if real is double:
+        y = y * power_of_two(magic_of(<double>(BIAS_F64 - OFFSET_F64)))
+    else:
+        y = y * power_of_two(magic_of(<float>(BIAS_F32 - OFFSET_F32)))
+    return y if y == y else <real>NAN  # one nan, whose sign does not depend on its history
+
+
+cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexcept nogil:
+    """x - m - log_hi - log_lo, rounded once (float) or with an error far below the ULP (double)."""
+    cdef double d, d_err, y, y_err
+    if real is double:
+        d = two_sum(x, -m, &d_err)
+        y = two_sum(d, -log_hi, &y_err)
+        # the errors of an infinite sum are nan
+        y = y if y < -1.7976931348623157e308 else y + (y_err + (d_err - log_lo))
+    else:
+        y = (<double>x - m) - log_hi
+    return <real>(y if y == y else NAN)
+
+
+# --- blocks of a row ------------------------------------------------------------------------------
+
+
+cdef inline real row_max(const real* x, Py_ssize_t n) noexcept nogil:
+    """Maximum of a block, ignoring nan; -inf for none."""
+    cdef real m[MAX_LANES]
+    cdef Py_ssize_t i
+    cdef int lane, half = MAX_LANES // 2
+    for lane in range(MAX_LANES):
+        m[lane] = -INFINITY
+    for i in range(n // MAX_LANES):
+        for lane in range(MAX_LANES):
+            m[lane] = greater(x[i * MAX_LANES + lane], m[lane])
+    x += n - n % MAX_LANES
+    for lane in range(<int>(n % MAX_LANES)):
+        m[lane] = greater(x[lane], m[lane])
+    while half > 0:
+        for lane in range(half):
+            m[lane] = greater(m[lane + half], m[lane])
+        half //= 2
+    return m[0]
+
+
+cdef inline void row_shift(real m, real origin, RowShift* shift) noexcept nogil:
+    cdef real magic, lowest
+    shift_of(m, origin, &magic, &lowest, &shift.max_hi, &shift.max_lo, &shift.exponent)
+    shift.maximum = m
+    shift.origin = origin
+    shift.magic = magic
+    shift.lowest = lowest
+
+
+cdef inline void row_sum_exp(
+    const real* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+) noexcept nogil:
+    """Adds one block of a row to its sum; relative error 2**-58 if accurate, else 2**-52.4."""
+    if accurate:
+        row_block_sum(x, n, shift, True, total, <real*>NULL, <real*>NULL)
+    else:
+        row_block_sum(x, n, shift, False, total, <real*>NULL, <real*>NULL)
+
+
+cdef inline void row_pairs(
+    const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
+) noexcept nogil:
+    """The accurate sum of one block, and its terms hi + lo."""
+    row_block_sum(x, n, shift, True, total, hi, lo)
+
+
+cdef inline void row_block_sum(
+    const real* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total,
+    real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real s[MAX_LANES]
+    cdef real c[MAX_LANES]
+    cdef real tail[MAX_LANES]
+    cdef real rest[MAX_LANES]
+    cdef real hi, lo
+    cdef Py_ssize_t i
+    cdef int lane, half, lanes = lanes_of(x[0])
+    for lane in range(lanes):
+        s[lane] = 0
+        c[lane] = 0
+    for i in range(n // lanes):
+        for lane in range(lanes):
+            scaled_exp(x[i * lanes + lane], origin, magic, lowest, accurate, &hi, &lo)
+            add_pair(hi, lo, &s[lane], &c[lane])
+            if terms_hi != NULL:
+                terms_hi[i * lanes + lane] = hi
+                terms_lo[i * lanes + lane] = lo
+    if n % lanes:
+        x += n - n % lanes
+        for lane in range(lanes):
+            tail[lane] = -INFINITY
+        for lane in range(<int>(n % lanes)):
+            tail[lane] = x[lane]
+        for lane in range(lanes):
+            scaled_exp(tail[lane], origin, magic, lowest, accurate, &hi, &lo)
+            add_pair(hi, lo, &s[lane], &c[lane])
+            tail[lane] = hi
+            rest[lane] = lo
+        if terms_hi != NULL:
+            for lane in range(<int>(n % lanes)):
+                terms_hi[n - n % lanes + lane] = tail[lane]
+                terms_lo[n - n % lanes + lane] = rest[lane]
+    half = lanes // 2
+    while half > 0:
+        for lane in range(half):
+            add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
+        half //= 2
+    add_pair(<double>s[0], <double>c[0], &total.hi, &total.lo)
+
+
+cdef inline void row_weighted_sum_exp(
+    const double* x, const double* b, Py_ssize_t n, const RowShift* shift, PairSum* total
+) noexcept nogil:
+    """Adds one block of sum b_i e**x_i, for weights of 0 or 2**-200 <= |b_i| <= 2**200.
+
+    b (hi + lo) = p + (fma(b, hi, -p) + b lo): relative error of a term as in scaled_exp.
+    """
+    cdef double s[MAX_LANES]
+    cdef double c[MAX_LANES]
+    cdef double size[MAX_LANES]
+    cdef double hi, lo, p
+    cdef Py_ssize_t i
+    cdef int lane, half, lanes = LANES_F64
+    for lane in range(lanes):
+        s[lane] = 0
+        c[lane] = 0
+        size[lane] = 0
+    for i in range(n // lanes):
+        for lane in range(lanes):
+            scaled_exp(x[i * lanes + lane], shift.origin, shift.magic, shift.lowest, True, &hi, &lo)
+            p = b[i * lanes + lane] * hi
+            lo = fma(b[i * lanes + lane], hi, -p) + b[i * lanes + lane] * lo
+            size[lane] = size[lane] + fabs(p)
+            add_pair(p, lo, &s[lane], &c[lane])
+    x += n - n % lanes
+    b += n - n % lanes
+    for lane in range(<int>(n % lanes)):
+        scaled_exp(x[lane], shift.origin, shift.magic, shift.lowest, True, &hi, &lo)
+        p = b[lane] * hi
+        lo = fma(b[lane], hi, -p) + b[lane] * lo
+        size[lane] = size[lane] + fabs(p)
+        add_pair(p, lo, &s[lane], &c[lane])
+    half = lanes // 2
+    while half > 0:
+        for lane in range(half):
+            size[lane] = size[lane] + size[lane + half]
+            add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
+        half //= 2
+    total.size = total.size + size[0]
+    add_pair(s[0], c[0], &total.hi, &total.lo)
+
+
+cdef inline void row_log_sum(
+    const RowShift* shift, const PairSum* total, LogSum* result
+) noexcept nogil:
+    result.maximum = shift.maximum
+    log_sum_of(
+        shift.max_hi, shift.max_lo, total.hi, total.lo,
+        &result.rest, &result.hi, &result.lo,
+    )
+
+
+cdef inline void row_log_sum_of_rest(
+    const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, LogSum* result
+) noexcept nogil:
+    """The same from the sum of all terms but the maximum's, for one far below it.
+
+    Both shifts have the same origin, so that the scales differ by a power of two.
+    """
+    cdef double q, q_lo
+    cdef int e = <int>(rest_shift.exponent - shift.exponent)
+    quotient(rest.hi, rest.lo, shift.max_hi, shift.max_lo, &q, &q_lo)
+    # both parts of a subnormal quotient would be rounded: then only their sum is
+    if ldexp(q, e) < 8.900295434028806e-308:  # 2**-1020
+        q = ldexp(q + q_lo, e)
+        q_lo = 0
+    else:
+        q = ldexp(q, e)
+        q_lo = ldexp(q_lo, e)
+    result.maximum = shift.maximum
+    result.rest = q
+    # log1p(q) = q for so small a q, and 1 + q would lose a subnormal one
+    if q < 1e-200:
+        result.hi = q
+        result.lo = q_lo
+    else:
+        log1p_pair(q, q_lo, &result.hi, &result.lo)
+
+
+cdef inline double row_weighted_log_sum(const RowShift* shift, const PairSum* total) noexcept nogil:
+    """log of a positive weighted sum; absolute error below 2**-57 + the ULP of the result / 2."""
+    cdef double hi, lo, s, s_lo, err
+    s = fast_two_sum(total.hi, total.lo, &s_lo)
+    log_pair(s, s_lo, shift.exponent - OFFSET_F64, &hi, &lo)
+    s = two_sum(shift.origin, hi, &err)
+    return s + (err + lo)
+
+
+cdef inline void row_softmax(
+    const real* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, real* y
+) noexcept nogil:
+    """The shares of one block of a row; y may be x."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real hi, lo, c_hi, c_lo
+    cdef Py_ssize_t i
+    reciprocal(total.hi, total.lo, &c_hi, &c_lo)
+    for i in range(n):
+        scaled_exp(x[i], origin, magic, lowest, True, &hi, &lo)
+        y[i] = share(hi, lo, c_hi, c_lo)
+
+
+cdef inline void row_shares(
+    const real* hi, const real* lo, Py_ssize_t n, const PairSum* total, real* y
+) noexcept nogil:
+    """The same from the terms of row_pairs."""
+    cdef real c_hi, c_lo
+    cdef Py_ssize_t i
+    reciprocal(total.hi, total.lo, &c_hi, &c_lo)
+    for i in range(n):
+        y[i] = share(hi[i], lo[i], c_hi, c_lo)
+
+
+cdef inline void row_log_softmax(
+    const real* x, Py_ssize_t n, const LogSum* sum, real* y
+) noexcept nogil:
+    """The log-shares of one block of a row; y may be x."""
+    cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = log_share(x[i], m, hi, lo)

@@ -1,0 +1,413 @@
+"""Floor 3: one row, from its blocks to its log-sum, with as much precision as its result needs.
+
+log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's own. Tiers:
+    fast      rows of LONG_ROW elements and more: plain exponentials, relative error 1.45 * 2**-53
+              of the sum; kept where the result is at least 2 in size (0.36 ULP before rounding).
+    accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
+              rounding limits the rest to REST_LIMIT: for a smaller one ...
+    rest      ... the terms are summed again without the maximum's: good for a rest of any size.
+    fixed     where m < 0 and m + log1p(rest) cancels by more than 4, and for weighted sums that
+              cancel: 128-bit integers (_fixed.pxd).
+    bigint    what agrees to even more digits, and exact zeros: integers of any size (_bigint.py).
+A float32 row that its own accurate tier cannot answer is taken as a float64 one.
+"""
+from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite, ldexp
+from libc.stdint cimport int64_t
+
+from csmooth._dispatch cimport kernels
+from csmooth._elementary cimport real, two_sum
+from csmooth._fixed cimport (
+    FixedSum, fixed_add, fixed_add_expm1, fixed_begin, fixed_is_negative, fixed_log, fixed_log1p,
+    fixed_scale,
+)
+from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
+from csmooth._load cimport Operand, Rows, gather, replace_masked
+
+cdef enum:
+    SHORT_ROW = 64  # rows up to this length are transposed in blocks and taken WIDTH at a time
+
+
+cdef struct Task:
+    # everything that the rows of one call have in common
+    Rows rows
+    Operand x
+    Operand mask
+    Operand weights
+    Operand out
+    Operand sign
+    bint single     # float arithmetic
+    bint rounds     # results are rounded from double to float32 or float16
+    bint is_log     # log_softmax rather than softmax
+    bint reduces    # logsumexp
+
+
+cdef struct Row:
+    const char* x
+    const char* mask
+    const char* weights
+    char* out
+    char* sign
+
+
+cdef inline const real* load(
+    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* buffer
+) noexcept nogil:
+    """Elements start ... start + n of a row: in place where possible, else in the buffer.
+
+    Masked elements are -inf.
+    """
+    cdef bint own_type
+    if real is double:
+        own_type = not task.single
+    else:
+        own_type = task.single
+    if task.x.direct and task.mask.data == NULL and own_type:
+        return <const real*>row.x + start
+    gather(&task.rows, &task.x, row.x, start, n, buffer)
+    if task.mask.data != NULL:
+        replace_masked(&task.rows, &task.mask, row.mask, start, n, <real>-INFINITY, buffer)
+    return buffer
+
+
+cdef inline const real* load_without(
+    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* buffer, Py_ssize_t index
+) noexcept nogil:
+    """The same with -inf in place of element index."""
+    cdef const real* x = load(task, row, start, n, buffer)
+    cdef Py_ssize_t i
+    if start <= index < start + n:
+        for i in range(n):
+            buffer[i] = x[i]
+        buffer[index - start] = -INFINITY
+        return buffer
+    return x
+
+
+cdef inline Py_ssize_t block_at(
+    const Task* task, Py_ssize_t block, Py_ssize_t* start
+) noexcept nogil:
+    """The length of a block, and where it starts."""
+    start[0] = block * BLOCK
+    return min(<Py_ssize_t>BLOCK, task.rows.length - start[0])
+
+
+cdef inline Py_ssize_t blocks_of(const Task* task) noexcept nogil:
+    return (task.rows.length + BLOCK - 1) // BLOCK
+
+
+cdef inline real max_of(
+    const Task* task, const Row* row, real* buffer, Py_ssize_t without
+) noexcept nogil:
+    """The maximum over a row but for one element, ignoring nan; -inf for none."""
+    cdef real m, top = -INFINITY
+    cdef const real* x
+    cdef Py_ssize_t block, start, n
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load_without(task, row, start, n, buffer, without)
+        if real is double:
+            m = kernels.row_max_f64(x, n)
+        else:
+            m = kernels.row_max_f32(x, n)
+        top = m if m > top else top
+    return top
+
+
+cdef inline Py_ssize_t index_of(
+    const Task* task, const Row* row, real value, real* buffer
+) noexcept nogil:
+    """The first place of a value that the row has."""
+    cdef const real* x
+    cdef Py_ssize_t block, start, n, i
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load(task, row, start, n, buffer)
+        for i in range(n):
+            if x[i] == value:
+                return start + i
+    return -1
+
+
+cdef inline void shift_to(real m, real origin, RowShift* shift) noexcept nogil:
+    if real is double:
+        kernels.row_shift_f64(m, origin, shift)
+    else:
+        kernels.row_shift_f32(m, origin, shift)
+
+
+cdef inline real origin_for(real m) noexcept nogil:
+    if real is double:
+        return kernels.origin_of_f64(m)
+    else:
+        return kernels.origin_of_f32(m)
+
+
+cdef inline void sum_of(
+    const Task* task, const Row* row, real* buffer, const RowShift* shift, bint accurate,
+    Py_ssize_t without, PairSum* total
+) noexcept nogil:
+    """The scaled sum of a row but for one element."""
+    cdef const real* x
+    cdef Py_ssize_t block, start, n
+    total.hi = 0
+    total.lo = 0
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load_without(task, row, start, n, buffer, without)
+        if real is double:
+            kernels.row_sum_exp_f64(x, n, shift, accurate, total)
+        else:
+            kernels.row_sum_exp_f32(x, n, shift, accurate, total)
+
+
+cdef inline double log_sum_value(const LogSum* sum) noexcept nogil:
+    cdef double err
+    cdef double y = two_sum(sum.maximum, sum.hi, &err)
+    return y + (err + sum.lo)
+
+
+cdef inline bint cancels(const Task* task, double value, const LogSum* sum) noexcept nogil:
+    """Whether maximum and log1p(rest) leave too few right bits, for the result's own precision."""
+    # 2**-56.5 of sum.hi is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits
+    return fabs(value) < (1.4901161193847656e-08 if task.rounds else 0.25) * sum.hi
+
+
+cdef inline bint is_settled(
+    real kind, const Task* task, const LogSum* sum, bint accurate
+) noexcept nogil:
+    """Whether a tier's error is small enough for this result (see the head of this file)."""
+    cdef double value = sum.maximum + sum.hi if task.reduces else sum.hi
+    if not accurate:
+        return not fabs(value) < 2
+    if real is double:
+        # REST_LIMIT; rounded to 24 bits, a rest of 2**-60 still has 30 right
+        return not sum.rest < (8.673617379884035e-19 if task.rounds else 9.313225746154785e-10)
+    else:
+        # REST_LIMIT 2**-5; a float has no tier for cancellation
+        return not (sum.rest < 0.03125 or fabs(value) < 0.5 * sum.hi)
+
+
+cdef inline void log_sum_double(
+    const Task* task, const Row* row, double m, double* buffer, LogSum* sum
+) noexcept nogil:
+    """The log-sum of a row with the finite maximum m."""
+    cdef RowShift shift, rest_shift
+    cdef PairSum total
+    cdef Py_ssize_t index
+    cdef double second
+    shift_to(m, origin_for(m), &shift)
+    if task.rows.length >= LONG_ROW:
+        sum_of(task, row, buffer, &shift, False, -1, &total)
+        kernels.row_log_sum(&shift, &total, sum)
+        if is_settled(<double>0, task, sum, False):
+            return
+    sum_of(task, row, buffer, &shift, True, -1, &total)
+    kernels.row_log_sum(&shift, &total, sum)
+    if is_settled(<double>0, task, sum, True):
+        return
+    index = index_of(task, row, m, buffer)
+    second = max_of(task, row, buffer, index)
+    # -inf, or so far below any m of that origin (2**20 at most) that e**(second - m) underflows
+    if second - shift.origin < -1050000.0:
+        sum.rest = 0
+        sum.hi = 0
+        sum.lo = 0
+        return
+    shift_to(second, shift.origin, &rest_shift)
+    sum_of(task, row, buffer, &rest_shift, True, index, &total)
+    kernels.row_log_sum_of_rest(&shift, &rest_shift, &total, sum)
+
+
+cdef inline void log_sum_of_row(
+    const Task* task, const Row* row, real m, real* buffer, LogSum* sum
+) noexcept nogil:
+    """The same in the row's own type, in double where that does not settle it."""
+    cdef RowShift shift
+    cdef PairSum total
+    cdef double wide[BLOCK]
+    if real is double:
+        log_sum_double(task, row, m, buffer, sum)
+    else:
+        shift_to(m, origin_for(m), &shift)
+        if task.rows.length >= LONG_ROW:
+            sum_of(task, row, buffer, &shift, False, -1, &total)
+            kernels.row_log_sum(&shift, &total, sum)
+            if is_settled(m, task, sum, False):
+                return
+        sum_of(task, row, buffer, &shift, True, -1, &total)
+        kernels.row_log_sum(&shift, &total, sum)
+        if not is_settled(m, task, sum, True):
+            log_sum_double(task, row, m, &wide[0], sum)
+
+
+# --- cancellation ---------------------------------------------------------------------------------
+
+
+cdef double bigint_log_sum(const Task* task, const Row* row, int* sign) noexcept with gil
+
+
+cdef inline double cancelled_log_sum(
+    const Task* task, const Row* row, const LogSum* sum, double* buffer
+) noexcept nogil:
+    """m + log1p(rest) where the two nearly cancel, |m| below 2 log1p(rest)."""
+    cdef FixedSum fixed
+    cdef const double* x
+    cdef Py_ssize_t block, start, n, without = -1
+    cdef int e = 0, sign
+    cdef double result
+    cdef int64_t exponent
+    # near 1 the maximum's term and the 1 that is taken off are one small term, e**m - 1
+    cdef bint near_one = sum.maximum > -0.015625
+    if near_one:
+        without = index_of(task, row, sum.maximum, buffer)
+        frexp(sum.maximum, &e)
+    exponent = e
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load_without(task, row, start, n, buffer, without)
+        exponent = fixed_scale(x, NULL, n, 0, exponent)
+    fixed_begin(&fixed, exponent)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load_without(task, row, start, n, buffer, without)
+        fixed_add(&fixed, x, NULL, n, 0)
+    if near_one:
+        fixed_add_expm1(&fixed, sum.maximum)
+        if fixed_log1p(&fixed, 0, &result):
+            return result
+    elif fixed_log(&fixed, 0, &result):
+        return result
+    return bigint_log_sum(task, row, &sign)
+
+
+# --- rows with infinities and nan, weighted rows --------------------------------------------------
+
+
+cdef struct Census:
+    # what a row has of each kind, masked elements and zero weights left out
+    Py_ssize_t nans
+    Py_ssize_t positive_infinities
+    Py_ssize_t negative_infinities
+    Py_ssize_t elements
+
+
+cdef inline void take_census(
+    const Task* task, const Row* row, double* buffer, Census* census
+) noexcept nogil:
+    cdef const double* x
+    cdef Py_ssize_t block, start, n, i
+    census.nans = 0
+    census.positive_infinities = 0
+    census.negative_infinities = 0
+    census.elements = task.rows.length
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        x = load(task, row, start, n, buffer)
+        for i in range(n):
+            census.nans += x[i] != x[i]
+            census.positive_infinities += x[i] == INFINITY
+            census.negative_infinities += x[i] == -INFINITY
+
+
+cdef inline double special_log_sum(const Task* task, const Row* row, double* buffer) noexcept nogil:
+    """The log-sum of a row whose maximum is not finite."""
+    cdef Census census
+    take_census(task, row, buffer, &census)
+    if census.nans:
+        return NAN
+    return INFINITY if census.positive_infinities else -INFINITY
+
+
+cdef inline void load_weighted(
+    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, double* x, double* b
+) noexcept nogil:
+    """One block of exponents and weights; where either says so, both say that there is no term."""
+    cdef const double* p = load(task, row, start, n, x)
+    cdef Py_ssize_t i
+    gather(&task.rows, &task.weights, row.weights, start, n, b)
+    if task.mask.data != NULL:
+        replace_masked(&task.rows, &task.mask, row.mask, start, n, <double>0, b)
+    for i in range(n):
+        x[i] = -INFINITY if b[i] == 0 else p[i]
+
+
+cdef inline double weighted_log_sum(
+    const Task* task, const Row* row, double* buffer, int* sign
+) noexcept nogil:
+    """log |sum b e**x| and the sign of the sum, for any b and x."""
+    cdef double b[BLOCK]
+    cdef Py_ssize_t block, start, n, i
+    cdef double m = -INFINITY, lightest = INFINITY, heaviest = 0, size, y
+    cdef bint negative_infinity = False, positive_infinity = False
+    cdef RowShift shift
+    cdef PairSum total
+    cdef FixedSum fixed
+    cdef int64_t exponent
+    cdef bint has_nan = False
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        load_weighted(task, row, start, n, buffer, &b[0])
+        for i in range(n):
+            size = fabs(b[i])
+            if size == 0:
+                continue
+            # nan, or infinity times zero
+            if (
+                buffer[i] != buffer[i] or size != size
+                or (size == INFINITY and buffer[i] == -INFINITY)
+            ):
+                has_nan = True
+            elif buffer[i] == INFINITY or size == INFINITY:
+                if b[i] > 0:
+                    positive_infinity = True
+                else:
+                    negative_infinity = True
+            elif buffer[i] != -INFINITY:
+                m = buffer[i] if buffer[i] > m else m
+                lightest = size if size < lightest else lightest
+                heaviest = size if size > heaviest else heaviest
+    if has_nan or (positive_infinity and negative_infinity):
+        sign[0] = 2  # nan
+        return NAN
+    if positive_infinity or negative_infinity:
+        sign[0] = 1 if positive_infinity else -1
+        return INFINITY
+    if m == -INFINITY:
+        sign[0] = 0
+        return -INFINITY
+    shift_to(m, origin_for(m), &shift)
+    # the range in which row_weighted_sum_exp neither overflows nor loses a term that counts
+    if lightest >= 6.223015277861142e-61 and heaviest <= 1.6069380442589903e+60:  # 2**-200, 2**200
+        total.hi = 0
+        total.lo = 0
+        total.size = 0
+        for block in range(blocks_of(task)):
+            n = block_at(task, block, &start)
+            load_weighted(task, row, start, n, buffer, &b[0])
+            kernels.row_weighted_sum_exp_f64(buffer, &b[0], n, &shift, &total)
+        sign[0] = 1 if total.hi > 0 else -1
+        if total.hi < 0:
+            total.hi = -total.hi
+            total.lo = -total.lo
+        if total.size <= 1048576.0 * total.hi:  # 2**20 of the pairs' 2**58
+            y = kernels.row_weighted_log_sum(&shift, &total)
+            # an error of 2**-58 size / |sum| is below 0.25 ULP of a y of at least size / |sum| / 8
+            if total.size <= 8 * total.hi * fabs(y):
+                return y
+    exponent = -(1 << 20)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        load_weighted(task, row, start, n, buffer, &b[0])
+        exponent = fixed_scale(buffer, &b[0], n, shift.origin, exponent)
+    # a sum of many small terms may be near 1, where its difference from 1 counts
+    if shift.origin == 0 and exponent < -2 and ldexp(<double>task.rows.length, <int>exponent) >= 0.5:
+        exponent = -2
+    fixed_begin(&fixed, exponent)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        load_weighted(task, row, start, n, buffer, &b[0])
+        fixed_add(&fixed, buffer, &b[0], n, shift.origin)
+    sign[0] = -1 if fixed_is_negative(&fixed) else 1
+    if fixed_log(&fixed, shift.origin, &y):
+        return y
+    return bigint_log_sum(task, row, sign)

@@ -1,0 +1,29 @@
+"""Floor 3: the one part of _solve.pxd that needs Python objects."""
+from libc.math cimport INFINITY
+
+from csmooth._load cimport gather
+
+from csmooth._bigint import log_abs_sum
+
+
+cdef double bigint_log_sum(const Task* task, const Row* row, int* sign) noexcept with gil:
+    """log |sum b e**x| of a row without nan and +inf, in integers of any size."""
+    cdef double x[BLOCK]
+    cdef double b[BLOCK]
+    cdef Py_ssize_t block, start, n, i
+    exponents = []
+    weights = []
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        if task.weights.data != NULL:
+            load_weighted(task, row, start, n, &x[0], &b[0])
+        else:
+            gather(&task.rows, &task.x, row.x, start, n, &x[0])
+            if task.mask.data != NULL:
+                replace_masked(&task.rows, &task.mask, row.mask, start, n, <double>-INFINITY, &x[0])
+        for i in range(n):
+            if x[i] != -INFINITY:
+                exponents.append(x[i])
+                weights.append(b[i] if task.weights.data != NULL else 1.0)
+    sign[0], value = log_abs_sum(exponents, weights)
+    return value

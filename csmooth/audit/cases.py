@@ -1,0 +1,598 @@
+"""Named families of inputs, the same ones in every run with the same seed.
+
+A family is a function that yields rows for one dtype; a row is put to every function that takes
+its arguments.  What is hard about a family is written in its docstring's first line, which the
+report shows.  Thresholds follow the dtype (`_Limits`), so that the float32 and float16 families
+ask the same questions as the float64 one.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from csmooth import spec
+
+__all__ = ["DEFAULT_SEED", "DTYPES", "FAMILIES", "Case", "Family", "generate", "literal",
+           "rebuild", "unavailable"]
+
+#: Seed of the default run, an arbitrary number that stays: the same inputs everywhere.
+DEFAULT_SEED = 20240229
+
+#: dtypes that are audited by default; float16 takes part in a few families only.
+DTYPES = ("float64", "float32", "float16")
+
+#: Rows of a quick run per row of a full one.
+_QUICK = 0.15
+#: Rows of a float16 family per row of a float64 one: the same code serves it through float32.
+_HALF_SHARE = 0.25
+#: Elements of a long row, and of one in a quick run.
+_LONG, _LONG_QUICK = 1_000_000, 100_000
+#: Positions of a long row that are judged; the sum is always over the whole row.
+_SAMPLED = 256
+#: Rows up to this length are judged at every element.
+_SHORT = 2048
+#: Known inputs above this size are left out of a quick run.
+_LARGE = 1 << 20
+#: Longest array written out in a literal.
+_LITERAL = 64
+#: Rows of the digits data set that are judged, and the rows the classifier is fitted on.
+_DIGITS_JUDGED, _DIGITS_FITTED = 150, 900
+
+_ALL = ("logsumexp", "softmax", "log_softmax")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one function.
+
+    Attributes
+    ----------
+    function : str
+        Name in the registry.
+    dtype : str
+        dtype of the result, in whose ULP the error counts.
+    family : str
+        Name of the family.
+    index : int
+        Number of the row in its family.
+    x : ndarray
+        First argument; read-only.
+    kwargs : dict
+        Further arguments of the call.
+    label : str
+        What the row is.
+    positions : ndarray or None
+        Flat positions of the result that are judged; None for all of them.
+    expected : tuple or None
+        The exact value, and sign if there is one, where the registry states them.
+    """
+
+    function: str
+    dtype: str
+    family: str
+    index: int
+    x: np.ndarray
+    kwargs: Mapping[str, Any]
+    label: str
+    positions: np.ndarray | None = None
+    expected: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a family yields: an input, and the functions it is for."""
+
+    x: np.ndarray
+    label: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    functions: tuple[str, ...] = _ALL
+    expected: tuple[Any, ...] | None = None
+    sampled: bool = False
+
+
+class _Limits:
+    """The thresholds of a dtype, as arguments of exp and as numbers."""
+
+    def __init__(self, dtype: str) -> None:
+        info = np.finfo(dtype)
+        self.max = float(info.max)
+        self.tiny = float(info.smallest_normal)
+        self.least = float(info.smallest_subnormal)
+        self.epsilon = float(info.eps)
+        self.log_max = math.log(self.max)           # 709.8, 88.7, 11.1
+        self.log_tiny = math.log(self.tiny)         # -708.4, -87.3, -9.7
+        self.log_least = math.log(self.least)       # -744.4, -103.3, -16.6
+        self.precision = info.nmant + 1
+
+
+@dataclass
+class _Context:
+    """What a family needs to know: dtype, generator of random numbers, how many rows."""
+
+    dtype: str
+    rng: np.random.Generator
+    quick: bool
+
+    @property
+    def limits(self) -> _Limits:
+        return _Limits(self.dtype)
+
+    def rows(self, full: int) -> range:
+        share = _HALF_SHARE if self.dtype == "float16" else 1.0
+        return range(max(4, round(full * share * (_QUICK if self.quick else 1.0))))
+
+    def length(self) -> int:
+        """Draw a row length: 2, 3 and 10, the common numbers of classes, half of the time."""
+        if self.rng.random() < 0.5:
+            return int(self.rng.choice((2, 3, 10)))
+        return int(self.rng.integers(1, 101))
+
+    def array(self, values: Any) -> np.ndarray:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(values, dtype=self.dtype)
+
+
+def _ordinary(c: _Context) -> Iterator[_Row]:
+    """Normal logits of several scales, 1 to 100 of them."""
+    for i in c.rows(600):
+        scale = (0.1, 1.0, 3.0, 10.0)[i % 4]
+        offset = (0.0, 0.0, -20.0, 30.0)[i // 4 % 4] if c.dtype != "float16" else 0.0
+        yield _Row(c.array(c.rng.normal(offset, scale, c.length())), f"normal, scale {scale}")
+
+
+def _wide_spread(c: _Context) -> Iterator[_Row]:
+    """Logits spread over the whole range of the exponential."""
+    for i in c.rows(300):
+        scale = -c.limits.log_least * (0.1, 0.4, 1.0)[i % 3]
+        x = c.rng.uniform(-scale, 0.0, c.length()) + c.rng.normal(0.0, scale / 4)
+        yield _Row(c.array(x), f"uniform over {scale:.0f}")
+
+
+def _dominated(c: _Context) -> Iterator[_Row]:
+    """One winner far above the others: its log-probability is close to 0."""
+    widest = -c.limits.log_tiny * 0.99
+    for _ in c.rows(400):
+        n = max(2, c.length())
+        gap = math.exp(c.rng.uniform(math.log(min(10.0, widest / 2)), math.log(widest)))
+        x = c.rng.normal(0.0, 1.0, n)
+        x[c.rng.integers(n)] = x.max() + gap
+        x += c.rng.choice((0.0, -x.max(), c.rng.normal(0.0, 20.0)))
+        yield _Row(c.array(x), f"winner by {gap:.3g}")
+
+
+def _ties(c: _Context) -> Iterator[_Row]:
+    """Rows of equal elements, and two equal winners."""
+    lengths = (1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 64, 65, 100, 127, 1000)
+    top = 0.5 * c.limits.max
+    values = (0.0, 1.0, -0.6931471805599453, 0.1, -745.0, 88.0, 709.0, 1e5, -1e5, top, -top)
+    rows = [(n, v) for n in lengths for v in values] + [(n, -math.log(n)) for n in lengths]
+    for i in c.rng.permutation(len(rows))[:len(c.rows(len(rows)))]:
+        n, value = rows[i]
+        yield _Row(c.array(np.full(n, np.clip(value, -top, top))), f"{n} times {value:.6g}")
+    for _ in c.rows(100):
+        x = c.rng.normal(0.0, 5.0, max(3, c.length()))
+        x[c.rng.choice(x.size, 2, replace=False)] = x.max() + abs(c.rng.normal(0.0, 3.0))
+        yield _Row(c.array(x), "two equal winners")
+
+
+def _cancelling(c: _Context) -> Iterator[_Row]:
+    """Log-probabilities that sum to one: the logarithm of the sum is next to 0."""
+    for _ in c.rows(400):
+        n = int(c.rng.choice((2, 3, 10, c.rng.integers(2, 51))))
+        p = c.rng.dirichlet(np.full(n, c.rng.choice((0.05, 1.0, 20.0))))
+        p = np.maximum(p, np.finfo(np.float64).smallest_normal)
+        yield _Row(c.array(np.log(p)), "logarithms of a point of the simplex")
+    for _ in c.rows(300):
+        # p from 0.5 down to 1e-300, or to where log1p(-p) is still a normal number
+        p = 0.5 * math.exp(c.rng.uniform(0.0, 1.0) * max(c.limits.log_tiny, -690.0))
+        x = c.array([math.log(p), math.log1p(-p)])
+        yield _Row(x[::-1] if c.rng.random() < 0.5 else x, f"log p, log(1 - p) of p = {p:.3g}")
+
+
+def _moderate_cancellation(c: _Context) -> Iterator[_Row]:
+    """Rows whose logarithm of the sum is 2 to 2**20 times smaller than the maximum."""
+    for i in c.rows(300):
+        p = c.rng.dirichlet(np.ones(int(c.rng.choice((2, 3, 10, c.rng.integers(2, 101))))))
+        x = np.log(np.maximum(p, np.finfo(np.float64).smallest_normal))
+        share = 2.0 ** -c.rng.uniform(1.0, min(20.0, c.limits.precision - 4.0))
+        shift = share * abs(x.max()) * (1.0 if i % 2 else -1.0)
+        yield _Row(c.array(x + shift), f"result about {share:.2g} of the maximum")
+
+
+def _positive_weights(c: _Context) -> Iterator[_Row]:
+    """Weights of one sign."""
+    for i in c.rows(200):
+        n = c.length()
+        b = np.exp(c.rng.normal(0.0, (0.5, 3.0)[i % 2], n))
+        kwargs: dict[str, Any] = {"b": c.array(b)}
+        if i % 4 == 0:
+            kwargs = {"b": c.array(-b), "return_sign": True}
+        elif i % 4 == 1:                            # counts, as of a histogram
+            kwargs = {"b": c.array(np.ceil(b))}
+        yield _Row(c.array(c.rng.normal(0.0, 5.0, n)), "weights of one sign", kwargs,
+                   ("logsumexp",))
+
+
+def _mixed_weights(c: _Context) -> Iterator[_Row]:
+    """Weights of both signs, also such that nearly everything cancels."""
+    for i in c.rows(400):
+        n = max(2, c.length())
+        x = c.array(c.rng.normal(0.0, (1.0, 5.0)[i % 2], n))
+        b = c.array(c.rng.normal(0.0, 1.0, n))
+        label = "weights of both signs"
+        if i % 4 >= 2:
+            # The last weight cancels the others up to its own rounding, or to a few bits less.
+            terms = b[:-1] * np.exp(x[:-1].astype(np.float64) - float(x[-1]))
+            rest = 0.0 if i % 8 < 4 else 2.0 ** -c.rng.integers(8, 40)
+            b[-1] = -math.fsum(terms) * (1.0 + rest)
+            label = "weights that nearly cancel"
+        kwargs: dict[str, Any] = {"b": b}
+        if i % 3:
+            kwargs["return_sign"] = True
+        yield _Row(x, label, kwargs, ("logsumexp",))
+    for _ in c.rows(60):                            # differences of neighbours: logsubexp
+        a = c.array(c.rng.normal(0.0, 5.0))
+        b = np.nextafter(a, c.array(math.inf))
+        yield _Row(c.array([a, b]), "neighbours subtracted",
+                   {"b": c.array([-1.0, 1.0]), "return_sign": True}, ("logsumexp",))
+
+
+def _extreme_weights(c: _Context) -> Iterator[_Row]:
+    """Weights near the largest and the smallest numbers of the dtype."""
+    limits = c.limits
+    for i in c.rows(200):
+        n = max(2, c.length())
+        low, high = ((0.97, 1.0), (-1.0, -0.97), (-1.0, 1.0), (-1.05, -1.0))[i % 4]
+        # Below the logarithm of the largest number, which its own rounding may carry beyond;
+        # above the smallest number, as a zero weight is another family's question.
+        exponents = np.minimum(c.rng.uniform(low, high, n), 0.9999) * limits.log_max
+        b = np.maximum(np.exp(exponents), limits.least)
+        x = c.rng.normal(0.0, (1.0, 100.0)[i // 4 % 2], n)
+        kwargs: dict[str, Any] = {"b": c.array(b)}
+        if i % 3 == 0:
+            kwargs = {"b": c.array(b * c.rng.choice((-1.0, 1.0), n)), "return_sign": True}
+        yield _Row(c.array(x), f"weights of {low:g} to {high:g} of the exponents", kwargs,
+                   ("logsumexp",))
+
+
+def _huge_and_tiny(c: _Context) -> Iterator[_Row]:
+    """Logits up to the largest number, down to subnormal ones, and around powers of two."""
+    limits = c.limits
+    for i in c.rows(400):
+        n = max(2, c.length())
+        kind = i % 5
+        if kind == 0:
+            x, label = c.rng.uniform(-1.0, 1.0, n) * limits.max, "up to the largest number"
+        elif kind == 1:
+            x, label = c.rng.normal(0.0, limits.least * 50.0, n), "subnormal"
+        elif kind == 2:
+            x = c.rng.normal(0.0, 1.0, n) * limits.tiny * 2.0 ** c.rng.integers(0, 60)
+            label = "near the smallest normal number"
+        elif kind == 3:                             # where one ULP is as large as the spread
+            power = c.rng.choice([k for k in (5, 12, 20, 30, 52)
+                                  if k < math.log2(limits.max) and k <= limits.precision])
+            x = 2.0**power + c.rng.normal(0.0, 3.0, n)
+            x, label = x * c.rng.choice((-1.0, 1.0)), f"around 2**{power}"
+        else:
+            x = np.exp(c.rng.uniform(limits.log_tiny, limits.log_max, n)) * c.rng.choice((-1, 1), n)
+            label = "of all magnitudes"
+        yield _Row(c.array(x), label)
+
+
+def _subnormal_results(c: _Context) -> Iterator[_Row]:
+    """Probabilities and winners' log-probabilities among the subnormal numbers."""
+    limits = c.limits
+    for i in c.rows(250):
+        n = int(c.rng.choice((2, 3, 10)))
+        x = np.append(c.rng.uniform(limits.log_least - 1.0, limits.log_tiny + 1.0, n - 1), 0.0)
+        x += (0.0, c.rng.normal(0.0, 3.0), -0.5 * limits.log_least)[i % 3]
+        yield _Row(c.array(c.rng.permutation(x)), "results between least and smallest normal")
+
+
+def _underflow(c: _Context) -> Iterator[_Row]:
+    """Probabilities of 1e-400 and below."""
+    lowest = math.log(1e-300) + c.limits.log_least if c.dtype == "float64" else (
+        3.0 * c.limits.log_least)
+    for i in c.rows(150):
+        n = int(c.rng.choice((2, 3, 10)))
+        x = np.append(c.rng.uniform(lowest, c.limits.log_least - 1.0, n - 1), 0.0)
+        if i % 3 == 0 and c.dtype != "float16":
+            x[0] = -921.0340371976183               # log(1e-400)
+        elif i % 3 == 1:
+            x[:-1] *= 10.0 ** c.rng.uniform(0.0, min(300.0, math.log10(c.limits.max) - 3.0))
+        yield _Row(c.array(x), "probabilities below the smallest number")
+
+
+def _masked(c: _Context) -> Iterator[_Row]:
+    """Elements left out by `where`."""
+    for _ in c.rows(100):
+        n = max(2, c.length())
+        x = c.rng.normal(0.0, 10.0, n)
+        where = c.rng.random(n) < 0.7
+        where[c.rng.integers(n)] = True
+        x[~where] += c.rng.choice((0.0, 50.0))      # what is left out may be the largest
+        yield _Row(c.array(x), "some elements left out", {"where": where})
+
+
+def _long_rows(c: _Context) -> Iterator[_Row]:
+    """Rows of a million: sums in one order and another, constants, log-probabilities."""
+    n = _LONG_QUICK if c.quick else _LONG
+    x = c.array(c.rng.normal(0.0, 3.0, n))
+    for label, row in (("normal", x), ("ascending", np.sort(x)), ("descending", np.sort(x)[::-1])):
+        yield _Row(row, f"{n} elements, {label}", sampled=True)
+    for value in (0.0, 0.1, -math.log(n)):
+        yield _Row(np.full(n, value, dtype=c.dtype), f"{n} times {value:.6g}", sampled=True)
+    p = c.rng.standard_exponential(n)
+    yield _Row(c.array(np.log(p / p.sum())), f"{n} log-probabilities", sampled=True)
+    wide = c.rng.uniform(c.limits.log_least, 0.0, n)
+    yield _Row(c.array(wide), f"{n} elements, wide spread", sampled=True)
+
+
+def _bit_patterns(c: _Context) -> Iterator[_Row]:
+    """Finite numbers with random bits."""
+    info = np.finfo(c.dtype)
+    unsigned = np.dtype(f"u{info.bits // 8}")
+    for _ in c.rows(300):
+        x = c.rng.integers(0, 2**info.bits, c.length(), dtype=unsigned).view(c.dtype)
+        yield _Row(np.where(np.isfinite(x), x, c.array(1.0)), "random bits")
+
+
+def _digits(c: _Context) -> Iterator[_Row]:
+    """Joint log-likelihoods of Gaussian naive Bayes on scikit-learn's digits."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    fitted, x = data.data[:_DIGITS_FITTED], data.data[_DIGITS_FITTED:]
+    target = data.target[:_DIGITS_FITTED]
+    smoothing = 1e-9 * fitted.var(axis=0).max()     # scikit-learn's default
+    joint = np.empty((x.shape[0], 10))
+    for k in range(10):
+        of_class = fitted[target == k]
+        mean, variance = of_class.mean(axis=0), of_class.var(axis=0) + smoothing
+        joint[:, k] = (math.log(of_class.shape[0] / fitted.shape[0])
+                       - 0.5 * np.log(2.0 * math.pi * variance).sum()
+                       - 0.5 * ((x - mean) ** 2 / variance).sum(axis=1))
+    for i in range(0, x.shape[0], x.shape[0] // len(c.rows(_DIGITS_JUDGED))):
+        yield _Row(c.array(joint[i]), f"image {_DIGITS_FITTED + i}")
+
+
+def _known(c: _Context) -> Iterator[_Row]:
+    """Inputs that broke released libraries (`csmooth.spec.HARD_INPUTS`)."""
+    for hard in spec.HARD_INPUTS:
+        if spec.result_dtype(hard.dtype) != c.dtype or (c.quick and hard.size > _LARGE):
+            continue
+        # A row without weights is a fair question to every function; a long one to those
+        # that it was reported for.
+        plain = not hard.kwargs and hard.size <= _SHORT and hard.mask is None
+        yield _Row(hard.array(), f"known input {hard.number}, {hard.source}", hard.kwargs,
+                   _ALL if plain and hard.size else hard.functions)
+
+
+def _special(c: _Context) -> Iterator[_Row]:
+    """The special-value table of the registry."""
+    for function in spec.REGISTRY.values():
+        if c.dtype not in function.bounds:
+            continue
+        for row in function.special_values:
+            expected = (row.expected,) if row.sign is None else (row.expected, row.sign)
+            yield _Row(row.array(c.dtype), row.label, row.kwargs, (function.name,), expected)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A named kind of input.
+
+    Attributes
+    ----------
+    name : str
+        Name in tables and on the command line.
+    rows : callable
+        Yields the rows for a dtype.
+    dtypes : tuple of str
+        dtypes it is asked in.
+    needs : str
+        Package without which it is left out; empty if there is none.
+    """
+
+    name: str
+    rows: Callable[[_Context], Iterator[_Row]]
+    dtypes: tuple[str, ...] = DTYPES
+    needs: str = ""
+
+    @property
+    def description(self) -> str:
+        """One line on what is hard about it."""
+        return (self.rows.__doc__ or "").strip()
+
+
+_WIDE = ("float64", "float32")
+
+#: Every family, by name, in the order of the report.
+FAMILIES: Mapping[str, Family] = MappingProxyType({
+    family.name: family
+    for family in (
+        Family("ordinary", _ordinary),
+        Family("wide spread", _wide_spread),
+        Family("dominated", _dominated),
+        Family("ties", _ties),
+        Family("cancelling", _cancelling),
+        Family("moderate cancellation", _moderate_cancellation),
+        Family("positive weights", _positive_weights, _WIDE),
+        Family("mixed weights", _mixed_weights, _WIDE),
+        Family("extreme weights", _extreme_weights, _WIDE),
+        Family("huge and tiny", _huge_and_tiny, _WIDE),
+        Family("subnormal results", _subnormal_results),
+        Family("underflow", _underflow),
+        Family("masked", _masked, _WIDE),
+        Family("bit patterns", _bit_patterns),
+        Family("digits", _digits, _WIDE, needs="sklearn"),
+        Family("known inputs", _known),
+        Family("long rows", _long_rows, _WIDE),
+        Family("special values", _special),
+    )
+})
+
+
+def unavailable(family: str) -> str:
+    """Say why a family cannot be asked here.
+
+    Parameters
+    ----------
+    family : str
+        Name of the family.
+
+    Returns
+    -------
+    str
+        One line, empty if it can.
+    """
+    needs = FAMILIES[family].needs
+    if needs == "sklearn":
+        try:
+            import sklearn  # noqa: F401
+        except ImportError:
+            return f"family {family!r} left out: scikit-learn is not installed"
+    return ""
+
+
+def _positions(row: _Row, rng: np.random.Generator) -> np.ndarray | None:
+    """Choose the positions of a long row: its extremes and ends, the rest at random."""
+    if not row.sampled:
+        return None
+    ends = (0, row.x.size - 1, int(row.x.argmax()), int(row.x.argmin()))
+    return np.unique(np.append(rng.integers(0, row.x.size, _SAMPLED - len(ends)), ends))
+
+
+def _as_arrays(kwargs: Mapping[str, Any], dtype: np.dtype) -> dict[str, Any]:
+    """Weights as an array of the input's dtype, masks as an array; both read-only."""
+    kwargs = dict(kwargs)
+    for name, kind in (("b", dtype), ("where", np.dtype(bool))):
+        if name in kwargs:
+            kwargs[name] = np.array(kwargs[name], dtype=kind)
+            kwargs[name].flags.writeable = False
+    return kwargs
+
+
+def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = None,
+             seed: int = DEFAULT_SEED, quick: bool = False) -> Iterator[Case]:
+    """Yield the cases of a family, those of one row one after the other.
+
+    Parameters
+    ----------
+    family : str
+        Key of `FAMILIES`.
+    dtype : str
+        dtype of the inputs and results.
+    functions : tuple of str, optional
+        Functions that are asked; by default all of the registry.
+    seed : int, optional
+        Seed of the random rows.
+    quick : bool, optional
+        Fewer and shorter rows.
+
+    Yields
+    ------
+    Case
+
+    Examples
+    --------
+    >>> from csmooth.audit import cases
+    >>> case = next(cases.generate("known inputs", "float64"))
+    >>> case.label, case.x.tolist()
+    ('known input 1, scipy #18295', [0.0, -40.0])
+    """
+    chosen = FAMILIES[family]
+    if dtype not in chosen.dtypes:
+        return
+    # A generator of its own per family and dtype: leaving one out changes no other.
+    stream = [seed, zlib.crc32(family.encode()), DTYPES.index(dtype)]
+    context = _Context(dtype, np.random.default_rng(stream), quick)
+    sampling = np.random.default_rng([*stream, 1])
+    for index, row in enumerate(chosen.rows(context)):
+        positions = _positions(row, sampling)
+        row.x.flags.writeable = False
+        kwargs = _as_arrays(row.kwargs, row.x.dtype)
+        for function in row.functions:
+            if functions is None or function in functions:
+                yield Case(function, dtype, family, index, row.x, kwargs, row.label,
+                           None if function == "logsumexp" else positions, row.expected)
+
+
+def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, quick: bool = False
+            ) -> Case:
+    """Make one case again, as the report names it.
+
+    Parameters
+    ----------
+    family : str
+        Key of `FAMILIES`.
+    dtype : str
+        dtype of the inputs.
+    index : int
+        Number of the row in its family.
+    seed : int, optional
+        Seed of the run.
+    quick : bool, optional
+        Whether the run was a quick one.
+
+    Returns
+    -------
+    Case
+        For the first function that the row is put to.
+    """
+    for case in generate(family, dtype, seed=seed, quick=quick):
+        if case.index == index:
+            return case
+    raise ValueError(f"family {family!r} has no row {index} in {dtype}")
+
+
+def _array_literal(array: Any) -> str:
+    array = np.asarray(array)
+    if array.dtype.kind != "f":
+        return f"np.array({array.tolist()}, dtype={array.dtype.name!r})"
+    numbers = " ".join(float(v).hex() for v in array.ravel())
+    text = f"np.array([float.fromhex(h) for h in {numbers!r}.split()], dtype={array.dtype.name!r})"
+    return text if array.ndim == 1 else f"{text}.reshape({array.shape})"
+
+
+def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, quick: bool = False
+            ) -> str:
+    """Write a case as a Python expression that reproduces the call, bit by bit.
+
+    Parameters
+    ----------
+    case : Case
+        The call.
+    module : str, optional
+        Module that the function is taken from.
+    seed, quick : optional
+        Of the run; rows too long to be written out are named by them.
+
+    Returns
+    -------
+    str
+        An expression in terms of `module` and ``np``, with hexadecimal floating-point numbers.
+    """
+    if case.x.size > _LITERAL:
+        x = (f"csmooth.audit.cases.rebuild({case.family!r}, {case.dtype!r}, {case.index}, "
+             f"seed={seed}, quick={quick}).x")
+    elif isinstance(case.x, np.ma.MaskedArray):
+        x = f"np.ma.array({_array_literal(case.x.data)}, mask={case.x.mask.tolist()})"
+    else:
+        x = _array_literal(case.x)
+    arguments = [x]
+    for name, value in case.kwargs.items():
+        if isinstance(value, np.ndarray) and value.size > _LITERAL:
+            arguments.append(f"{name}={x.removesuffix('.x')}.kwargs[{name!r}]")
+        elif isinstance(value, np.ndarray):
+            arguments.append(f"{name}={_array_literal(value)}")
+        else:
+            arguments.append(f"{name}={value!r}")
+    return f"{module}.{case.function}({', '.join(arguments)})"

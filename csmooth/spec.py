@@ -1,0 +1,432 @@
+"""The registry: what each public function promises, in one place.
+
+For every function: its formula, domain, special values, error bound per dtype, the inputs that
+broke real libraries, and the name of the function that computes its truth.  Tests, the audit and
+the README's accuracy table read this module and nothing else states these facts, so that bound,
+domain and code cannot drift apart.
+
+A new function is one more `FunctionSpec` in `REGISTRY`; an input that concerns several functions
+is one `HardInput` that lists them.  Importing this module needs NumPy alone: the truth is named
+by reference and loaded on demand.
+
+Error bounds are in ULP and strict: ``error < bound``.  One ULP is the distance between
+neighbouring numbers of the result's dtype at the true value, never less than the smallest
+subnormal number (`csmooth.audit.ulp_error`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "HARD_INPUTS",
+    "REGISTRY",
+    "FunctionSpec",
+    "HardInput",
+    "SpecialValue",
+    "get",
+    "names",
+    "result_dtype",
+]
+
+inf, nan = math.inf, math.nan
+
+
+@dataclass(frozen=True)
+class SpecialValue:
+    """One row of a function's special-value table: exact input, exact answer.
+
+    Attributes
+    ----------
+    label : str
+        What the row is about, unique within its function.
+    values : float or tuple of float
+        The input; holds in every dtype of the function's ``bounds``.
+    expected : float or tuple of float
+        The answer, its elements in C order.  Equality is exact, nan matches nan.
+    kwargs : mapping
+        Further arguments: ``b``, ``where``, ``axis``, ``return_sign``.
+    shape : tuple of int, optional
+        The input's shape where it is not that of a flat row.
+    sign : float or tuple of float, optional
+        The expected second result, for rows with ``return_sign=True``.
+    """
+
+    label: str
+    values: float | tuple[float, ...]
+    expected: float | tuple[float, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
+    sign: float | tuple[float, ...] | None = None
+
+    def array(self, dtype: str) -> np.ndarray:
+        """Build the input.
+
+        Parameters
+        ----------
+        dtype : str
+            dtype of the array.
+
+        Returns
+        -------
+        ndarray
+            A new array.
+        """
+        x = np.array(self.values, dtype=dtype)
+        return x if self.shape is None else x.reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class HardInput:
+    """An input that broke a released library.
+
+    The truth is not stored: it is computed from the input.
+
+    Attributes
+    ----------
+    number : int
+        Number in the list of known inputs; several inputs may share one.
+    source : str
+        Where it was reported, or which library answers what.
+    functions : tuple of str
+        The functions it was reported for.
+    values : tuple of float
+        The elements in C order; a shorter tuple is repeated to fill ``shape``.
+    dtype : str
+        dtype of the input array.
+    kwargs : mapping
+        Further arguments of the call.
+    shape : tuple of int, optional
+        Shape of the input; by default a flat row.
+    mask : tuple of bool, optional
+        Mask of a `numpy.ma.MaskedArray`, True where the element is invalid.
+    step : int
+        Only every `step`-th element is passed, as a strided view.
+    """
+
+    number: int
+    source: str
+    functions: tuple[str, ...]
+    values: tuple[float, ...]
+    dtype: str = "float64"
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
+    mask: tuple[bool, ...] | None = None
+    step: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the array, before ``step``."""
+        return len(self.values) if self.shape is None else math.prod(self.shape)
+
+    def array(self) -> np.ndarray:
+        """Build the input.
+
+        Returns
+        -------
+        ndarray
+            A new array, a strided view of one, or a masked array.
+        """
+        if len(self.values) == 1 and self.shape is not None:
+            x = np.full(self.shape, self.values[0], dtype=self.dtype)
+        else:
+            x = np.resize(np.array(self.values, dtype=self.dtype), self.shape or self.size)
+        if self.mask is not None:
+            x = np.ma.MaskedArray(x, mask=self.mask)
+        return x[:: self.step] if self.step != 1 else x
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """What one public function promises.
+
+    Attributes
+    ----------
+    name : str
+        Name in the `csmooth` namespace.
+    formula : str
+        The definition, as text.
+    domain : str
+        The inputs for which the bound holds.
+    kind : {"reduction", "slicewise", "elementwise"}
+        Whether a slice gives one number, as many numbers as it has, or each element its own.
+    bounds : mapping of str to float
+        Per dtype of the result, the error in ULP that is never reached.
+    truth : str
+        ``"module:name"`` of the function that computes the truth.
+    special_values : tuple of SpecialValue
+        Answers at infinities, nan, empty and masked slices.
+    """
+
+    name: str
+    formula: str
+    domain: str
+    kind: str
+    bounds: Mapping[str, float]
+    truth: str
+    special_values: tuple[SpecialValue, ...] = field(repr=False)
+
+    def resolve_truth(self) -> Callable[..., Any]:
+        """Load the function that computes the truth.
+
+        Returns
+        -------
+        callable
+            See `csmooth.audit.truth`.
+
+        Raises
+        ------
+        ImportError
+            If the packages that the truth needs are not installed.
+        """
+        module, name = self.truth.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    @property
+    def hard_inputs(self) -> tuple[HardInput, ...]:
+        """The inputs of `HARD_INPUTS` that were reported for this function."""
+        return tuple(hard for hard in HARD_INPUTS if self.name in hard.functions)
+
+
+def result_dtype(dtype: Any) -> str:
+    """Name the dtype of the result for a dtype of the input.
+
+    Parameters
+    ----------
+    dtype : dtype-like
+        dtype of the input.
+
+    Returns
+    -------
+    str
+        ``"float64"`` for bool and integers, which compute in float64; the dtype's own name
+        otherwise.
+    """
+    dtype = np.dtype(dtype)
+    return "float64" if dtype.kind in "biu" else dtype.name
+
+
+# ------------------------------------------------------------------------------- special values
+
+
+def _weights(*b: float, **kwargs: Any) -> dict[str, Any]:
+    return {"b": b, **kwargs}
+
+
+_SIGN = MappingProxyType({"return_sign": True})
+_MASK = MappingProxyType({"where": (True, False, True)})
+_ALL_MASKED = MappingProxyType({"where": (False, False)})
+
+_LOGSUMEXP_SPECIAL = (
+    SpecialValue("nan", (1.0, nan, 2.0), nan),
+    SpecialValue("nan and +inf", (nan, inf), nan),
+    SpecialValue("nan and -inf", (-inf, nan), nan),
+    SpecialValue("only nan", (nan,), nan),
+    SpecialValue("one +inf", (1.0, inf, 2.0), inf),
+    SpecialValue("one +inf, alone", (inf,), inf),
+    SpecialValue("one +inf, alone, with sign", (inf,), inf, _SIGN, sign=1.0),
+    SpecialValue("+inf and -inf", (-inf, inf), inf),
+    SpecialValue("several +inf", (inf, inf, 1.0), inf),
+    SpecialValue("all -inf", (-inf, -inf), -inf),
+    SpecialValue("all -inf, with sign", (-inf, -inf), -inf, _SIGN, sign=0.0),
+    SpecialValue("one -inf, alone", (-inf,), -inf),
+    SpecialValue("some -inf", (-inf, 3.0, -inf), 3.0),
+    SpecialValue("empty", (), -inf),
+    SpecialValue("empty, with sign", (), -inf, _SIGN, sign=0.0),
+    SpecialValue("empty slices", (), (-inf, -inf, -inf), {"axis": 1}, shape=(3, 0)),
+    SpecialValue("one element", (2.5,), 2.5),
+    SpecialValue("0-d", (2.5,), 2.5, shape=()),
+    SpecialValue("slices of every kind", (nan, 0.0, inf, 0.0, -inf, -inf, -inf, 1.0),
+                 (nan, inf, -inf, 1.0), {"axis": 1}, shape=(4, 2)),
+    SpecialValue("masked out: finite", (1.0, 9.0, -inf), 1.0, _MASK),
+    SpecialValue("masked out: nan", (-inf, nan, 2.0), 2.0, _MASK),
+    SpecialValue("masked out: +inf", (-inf, inf, 2.0), 2.0, _MASK),
+    SpecialValue("all masked out", (1.0, 2.0), -inf, _ALL_MASKED),
+    SpecialValue("all masked out: nan, +inf", (nan, inf), -inf, _ALL_MASKED),
+    SpecialValue("all masked out, with sign", (1.0, 2.0), -inf, {**_ALL_MASKED, **_SIGN}, sign=0.0),
+    SpecialValue("zero weight removes", (-1000.0, 0.0), -1000.0, _weights(1.0, 0.0)),
+    SpecialValue("zero weight removes +inf", (inf, 1.0), 1.0, _weights(0.0, 1.0)),
+    SpecialValue("zero weight removes -inf", (-inf, 1.0), 1.0, _weights(0.0, 1.0)),
+    SpecialValue("zero weight removes nan", (nan, 1.0), 1.0, _weights(0.0, 1.0)),
+    SpecialValue("negative zero weight removes nan", (nan, 1.0), 1.0, _weights(-0.0, 1.0)),
+    SpecialValue("all weights zero", (1.0, nan), -inf, _weights(0.0, 0.0)),
+    SpecialValue("all weights zero, with sign", (1.0, inf), -inf,
+                 _weights(0.0, 0.0, return_sign=True), sign=0.0),
+    SpecialValue("nan under a negative weight", (nan, 1.0), nan, _weights(-1.0, 1.0)),
+    SpecialValue("negative sum", (1.0, 2.0), nan, _weights(1.0, -1.0)),
+    SpecialValue("negative sum of all weights", (0.0, 0.0), nan, _weights(-1.0, -1.0)),
+    SpecialValue("negative sum, with sign", (1.0, -inf), 1.0,
+                 _weights(-1.0, 1.0, return_sign=True), sign=-1.0),
+    SpecialValue("zero sum", (0.0, 0.0), -inf, _weights(1.0, -1.0)),
+    SpecialValue("zero sum, with sign", (3.0, 3.0, 3.0), -inf,
+                 _weights(1.0, 1.0, -2.0, return_sign=True), sign=0.0),
+    SpecialValue("-inf under weights of both signs", (-inf, -inf), -inf,
+                 _weights(1.0, -1.0, return_sign=True), sign=0.0),
+    SpecialValue("+inf under a positive weight", (inf, 1.0), inf,
+                 _weights(1.0, -1.0, return_sign=True), sign=1.0),
+    SpecialValue("+inf under a negative weight", (inf, 1.0), nan, _weights(-1.0, 1.0)),
+    SpecialValue("+inf under a negative weight, with sign", (inf, 1.0), inf,
+                 _weights(-1.0, 1.0, return_sign=True), sign=-1.0),
+    SpecialValue("+inf alone under a negative weight", (inf,), inf,
+                 _weights(-1.0, return_sign=True), sign=-1.0),
+    SpecialValue("+inf under weights of both signs", (inf, inf), nan, _weights(1.0, -1.0)),
+)
+
+
+def _normalised_special(one: float, zero: float) -> tuple[SpecialValue, ...]:
+    """Rows that softmax and log_softmax share, `one` and `zero` being certainty in each."""
+    return (
+        SpecialValue("nan", (1.0, nan, 2.0), (nan, nan, nan)),
+        SpecialValue("nan and +inf", (nan, inf), (nan, nan)),
+        SpecialValue("nan and -inf", (-inf, nan), (nan, nan)),
+        SpecialValue("one +inf", (1.0, inf, 2.0), (zero, one, zero)),
+        SpecialValue("one +inf, alone", (inf,), (one,)),
+        SpecialValue("+inf and -inf", (-inf, inf), (zero, one)),
+        SpecialValue("several +inf", (inf, 1.0, inf), (nan, zero, nan)),
+        SpecialValue("all +inf", (inf, inf), (nan, nan)),
+        SpecialValue("all -inf", (-inf, -inf), (nan, nan)),
+        SpecialValue("one -inf, alone", (-inf,), (nan,)),
+        SpecialValue("some -inf", (-inf, 3.0, -inf), (zero, one, zero)),
+        SpecialValue("empty", (), ()),
+        SpecialValue("one element", (2.5,), (one,)),
+        SpecialValue("0-d", (2.5,), one, shape=()),
+        SpecialValue("slices of every kind", (nan, 0.0, inf, 0.0, -inf, -inf, -inf, 1.0),
+                     (nan, nan, one, zero, nan, nan, zero, one), {"axis": 1}, shape=(4, 2)),
+        SpecialValue("masked out: finite", (1.0, 9.0, -inf), (one, zero, zero), _MASK),
+        SpecialValue("masked out: nan", (-inf, nan, 2.0), (zero, zero, one), _MASK),
+        SpecialValue("masked out: +inf", (-inf, inf, 2.0), (zero, zero, one), _MASK),
+        SpecialValue("all masked out", (1.0, 2.0), (zero, zero), _ALL_MASKED),
+        SpecialValue("all masked out: nan, +inf", (nan, inf), (zero, zero), _ALL_MASKED),
+    )
+
+
+# ---------------------------------------------------------------------------------- hard inputs
+
+_ALL = ("logsumexp", "softmax", "log_softmax")
+_SUM = ("logsumexp",)
+_SOFT = ("softmax",)
+_LOG_SOFT = ("log_softmax",)
+
+#: Inputs that broke released libraries, by the number under which they were collected.
+HARD_INPUTS: tuple[HardInput, ...] = (
+    HardInput(1, "scipy #18295", _SUM, (0.0, -40.0)),
+    HardInput(2, "scipy #4702", _SUM, (-1000.0, 0.0), kwargs=_weights(1.0, 0.0)),
+    HardInput(3, "scipy #22903", _SUM, (3.06409428, 0.37251854, 3.87471931),
+              kwargs=_weights(1.88190708, 2.84174795, -0.85016884)),
+    HardInput(4, "scipy documentation", _SUM, (1.0, 2.0), kwargs=_weights(1.0, -1.0)),
+    HardInput(4, "scipy documentation", _SUM, (1.0, 2.0),
+              kwargs=_weights(1.0, -1.0, return_sign=True)),
+    HardInput(5, "scipy #23548", _SUM, (inf,), kwargs=_SIGN),
+    HardInput(5, "scipy #23548", _SUM, (inf,), kwargs=_weights(-1.0, return_sign=True)),
+    HardInput(6, "scipy #20399", _SUM, (), kwargs=_SIGN),
+    HardInput(7, "numpy #2714", _SUM, (-inf, -inf)),
+    HardInput(8, "jax #37729", _SUM, (inf, 1.0), kwargs=_weights(0.0, 1.0)),
+    HardInput(8, "jax #37729", _SUM, (nan, 1.0), kwargs=_weights(0.0, 1.0)),
+    HardInput(9, "SciPy, NumPy, JAX, PyTorch give 0", _SUM,
+              (-0.6931471805599453, -0.6931471805599453)),
+    HardInput(10, "SciPy is 5x off", _SUM, (-23.025850929940457, -1.00000000005e-10)),
+    HardInput(11, "SciPy gives inf", _SUM, (0.0, 0.0), kwargs=_weights(1e308, 1e308)),
+    HardInput(12, "SciPy gives 16.635532", _SUM, (0.0,), dtype="float32", shape=(2**25, 2),
+              kwargs={"axis": 0}),
+    HardInput(13, "scipy #19521, torch #113708", _LOG_SOFT, (700.0, 0.0)),
+    HardInput(14, "scipy #19521, torch #113708", _LOG_SOFT, (16.942384719848633, 0.0),
+              dtype="float32"),
+    HardInput(15, "SciPy is 149 ULP off", _SOFT, (0.1, -700.3)),
+    HardInput(16, "SciPy gives nan, 0", _SOFT, (0, 1), dtype="uint8"),
+    HardInput(17, "SciPy wraps around", _SOFT, (-128, 127), dtype="int8"),
+    HardInput(18, "SciPy gives inf", _SUM, (0.0,), dtype="float16", shape=(70000,)),
+    HardInput(28, "scipy #3034", _SUM, (0.6931471805599453, 2.0, 1.0986122886681098),
+              mask=(False, True, False)),
+    HardInput(32, "torch #48235", _ALL, (0.1,), dtype="float32", shape=(15,)),
+    HardInput(32, "torch #48235", _ALL, (0.1,), dtype="float32", shape=(16,)),
+    HardInput(33, "numpy #13512", _ALL, (0.0, 1.0, 2.0, 3.0), dtype="float32", step=2),
+)
+
+# ------------------------------------------------------------------------------------- registry
+
+#: Strictly below one ULP: the answer is one of the two neighbours of the true value.  Half
+#: precision goes through a wider type, so that only its final rounding (half an ULP) and a
+#: thousandth for the wider type's own error remain.
+_ROW_BOUNDS = MappingProxyType({"float64": 1.0, "float32": 1.0, "float16": 0.501})
+
+#: Every function, by its public name.
+REGISTRY: Mapping[str, FunctionSpec] = MappingProxyType({
+    spec.name: spec
+    for spec in (
+        FunctionSpec(
+            name="logsumexp",
+            formula="log(sum_j b_j exp(a_j)), b_j = 1 by default",
+            domain="every finite a and b; the sum of the weighted exponentials may have any sign",
+            kind="reduction",
+            bounds=_ROW_BOUNDS,
+            truth="csmooth.audit.truth:logsumexp",
+            special_values=_LOGSUMEXP_SPECIAL,
+        ),
+        FunctionSpec(
+            name="softmax",
+            formula="exp(x_i) / sum_j exp(x_j)",
+            domain="every finite x",
+            kind="slicewise",
+            bounds=_ROW_BOUNDS,
+            truth="csmooth.audit.truth:softmax",
+            special_values=_normalised_special(1.0, 0.0),
+        ),
+        FunctionSpec(
+            name="log_softmax",
+            formula="x_i - log(sum_j exp(x_j))",
+            domain="every finite x",
+            kind="slicewise",
+            bounds=_ROW_BOUNDS,
+            truth="csmooth.audit.truth:log_softmax",
+            special_values=_normalised_special(0.0, -inf),
+        ),
+    )
+})
+
+
+def names() -> tuple[str, ...]:
+    """List the names of the functions in the registry.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the documentation.
+    """
+    return tuple(REGISTRY)
+
+
+def get(name: str) -> FunctionSpec:
+    """Look up one function.
+
+    Parameters
+    ----------
+    name : str
+        Public name of the function.
+
+    Returns
+    -------
+    FunctionSpec
+
+    Raises
+    ------
+    KeyError
+        If there is no such function; the message lists those there are.
+
+    Examples
+    --------
+    >>> from csmooth import spec
+    >>> spec.get("logsumexp").bounds["float64"]
+    1.0
+    """
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise KeyError(f"no function {name!r} in the registry; there are {', '.join(REGISTRY)}"
+                       ) from None

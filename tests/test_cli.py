@@ -1,0 +1,148 @@
+"""The command line: what it prints and how it exits."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import pytest
+
+import csmooth
+from csmooth.audit import cli, subjects
+from csmooth.audit.subjects import Subject
+
+SMALL = ["--family", "special values", "--function", "softmax", "--dtype", "float64",
+         "--jobs", "1"]
+
+
+def one_line(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("csmooth: ")
+    return captured.err
+
+
+def test_audit_of_another_library_exits_0(capsys):
+    assert cli.main(["audit", "scipy", *SMALL]) == 0
+    captured = capsys.readouterr()
+    assert "special values" in captured.out
+    assert "softmax float64" in captured.out
+    assert captured.err == ""
+    assert max(map(len, captured.out.splitlines())) <= 100
+
+
+def test_broken_bound_exits_1(capsys, monkeypatch):
+    wrong = Subject("csmooth", {"softmax": lambda x, axis=None: np.zeros_like(x)},
+                    held_to_bounds=True, module="csmooth")
+    monkeypatch.setattr("csmooth.audit.judge.load", lambda name: wrong)
+    assert cli.main(["audit", "csmooth", *SMALL]) == 1
+    assert "BROKEN csmooth.softmax float64: special value 'nan' missed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "required"),
+    (["nosuch"], "invalid choice: 'nosuch'"),
+    (["audit", "nosuch"], "unknown subject 'nosuch'; there are csmooth, scipy"),
+    (["audit", "scipy", "--function", "sofmax"], "unknown function 'sofmax'"),
+    (["audit", "scipy", "--family", "easy"], "unknown family 'easy'"),
+    (["audit", "scipy", "--dtype", "float8"], "unknown dtype 'float8'"),
+    (["audit", "scipy", "--nosuch"], "unrecognized arguments: --nosuch"),
+    (["audit", "scipy", "--seed", "x"], "invalid number value: 'x'"),
+    (["audit", "scipy", "--seed", "-1"], "-1 is negative"),
+    (["audit", "scipy", "--jobs", "0"], "0 is less than 1"),
+    (["audit", "scipy", "--markdown", "/nosuch/table.md"], "there is no directory /nosuch"),
+])
+def test_what_cannot_be_done_exits_2(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    assert message in one_line(capsys)
+
+
+def test_a_library_that_is_not_installed_exits_2(capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "SUBJECTS", {"absent": "no_such_package.special"})
+    assert cli.main(["audit", "absent", *SMALL]) == 2
+    assert "subject 'absent' cannot be imported" in one_line(capsys)
+
+
+@pytest.mark.parametrize("package", ["mpmath", "rich"])
+def test_missing_extras_exit_2(package, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["audit", "scipy", *SMALL]) == 2
+    assert one_line(capsys) == (f"csmooth: the audit needs {package}, which is not installed; "
+                                'pip install "csmooth[audit]"\n')
+
+
+def test_markdown(tmp_path, capsys):
+    path = tmp_path / "table.md"
+    arguments = ["audit", "scipy", *SMALL, "--markdown", str(path)]
+    assert cli.main(arguments) == 0
+    assert "| `softmax` | float64 | < 1 |" in path.read_text()
+    assert "csmooth audit scipy --family 'special values'" in path.read_text()
+    path.write_text("no markers")
+    assert cli.main(arguments) == 2
+    assert "nothing is written" in capsys.readouterr().err
+    assert path.read_text() == "no markers"
+
+
+def test_hexadecimal_numbers(capsys):
+    assert cli.main(["audit", "scipy", "--hex", *SMALL]) == 0
+    assert "scipy.special.softmax(np.array([float.fromhex(h)" in capsys.readouterr().out
+
+
+def test_list(capsys):
+    assert cli.main(["audit", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert "subjects: csmooth, scipy" in out
+    assert "function softmax = exp(x_i) / sum_j exp(x_j)" in out
+    assert "float16 < 0.501" in out
+    assert "family 'cancelling'" in out
+
+
+def test_help_exits_0(capsys):
+    assert cli.main(["--help"]) == 0
+    assert cli.main(["audit", "--help"]) == 0
+    assert "--quick" in capsys.readouterr().out
+
+
+def test_config(monkeypatch, capsys):
+    monkeypatch.setattr(csmooth, "show_config", lambda: print("the configuration"),
+                        raising=False)
+    assert cli.main(["config"]) == 0
+    assert capsys.readouterr().out == "the configuration\n"
+
+
+def test_as_a_module():
+    # The folder that holds the package under test, in case it is not installed.
+    folder = str(pathlib.Path(csmooth.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": folder}
+    command = [sys.executable, "-m", "csmooth.audit"]
+    done = subprocess.run([*command, "scipy", *SMALL[:-2], "--jobs", "2"], env=environment,
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "special values" in done.stdout
+    failed = subprocess.run([*command, "nosuch"], env=environment, capture_output=True, text=True,
+                            check=False)
+    assert failed.returncode == 2
+    assert failed.stderr == "csmooth: unknown subject 'nosuch'; there are csmooth, scipy\n"
+
+
+def test_a_reader_that_leaves_early_is_no_failure():
+    folder = str(pathlib.Path(csmooth.__file__).parents[1])
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "csmooth.audit", "--list"], stdout=writing,
+                          env={**os.environ, "PYTHONPATH": folder}, stderr=subprocess.PIPE,
+                          text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_dead_worker_exits_2(capsys, monkeypatch):
+    def dies(*args, **kwargs):
+        raise BrokenProcessPool("killed")
+
+    monkeypatch.setattr("csmooth.audit.judge.run", dies)
+    assert cli.main(["audit", "scipy", *SMALL]) == 2
+    assert "a worker process ended before its time (killed)" in one_line(capsys)

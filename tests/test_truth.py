@@ -1,0 +1,277 @@
+"""The truth engine against what is known without it: published values, exact sums, other engines.
+
+None of these tests needs csmooth's kernels.
+"""
+
+import math
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+
+from csmooth import spec
+from csmooth.audit import cases, truth
+from csmooth.audit.ulp import format_of, nearest, ulp, ulp_error
+
+SEED = 7
+
+#: The engine certifies 2**-32 ULP; the comparisons leave the second engine as much again.
+AGREEMENT = mpmath.ldexp(1, -31)
+
+
+def rounded(values, dtype="float64"):
+    return [nearest(v, dtype) for v in values]
+
+
+# Correctly rounded answers as published with the known inputs, not computed by this package.
+@pytest.mark.parametrize(("a", "b", "value", "sign"), [
+    ([0.0, -40.0], None, 4.248354255291589e-18, 1),
+    ([-1000.0, 0.0], [1.0, 0.0], -1000.0, 1),
+    ([3.06409428, 0.37251854, 3.87471931], [1.88190708, 2.84174795, -0.85016884],
+     1.2452165157907387, 1),
+    ([1.0, 2.0], [1.0, -1.0], 1.5413248546129181, -1),
+    ([-0.6931471805599453] * 2, None, 2.3190468138462996e-17, 1),
+    ([-23.025850929940457, -1.00000000005e-10], None, -3.9692978141300224e-26, 1),
+    ([0.0, 0.0], [1e308, 1e308], 709.889355822726, 1),
+])
+def test_published_logsumexp(a, b, value, sign):
+    got = truth.logsumexp(a, b)
+    assert (nearest(got[0]), got[1]) == (value, sign)
+
+
+def test_published_softmax():
+    assert rounded(truth.softmax([0.1, -700.3])) == [1.0, 6.609138834709863e-305]
+    assert rounded(truth.softmax([0.0, 1.0])) == [0.2689414213699951, 0.7310585786300049]
+    assert rounded(truth.softmax([-128.0, 127.0])) == [1.7984862202794635e-111, 1.0]
+
+
+def test_published_log_softmax():
+    assert rounded(truth.log_softmax([700.0, 0.0])) == [-9.85967654375977e-305, -700.0]
+    got = truth.log_softmax([16.942384719848633, 0.0], dtype="float32")
+    assert rounded(got, "float32") == [float(np.float32(v)) for v in (-4.3854666e-08, -16.942385)]
+
+
+def test_large_constant_float32():
+    (got, other) = truth.evaluate("logsumexp", np.zeros((2**20, 2), np.float32), axis=0,
+                                  dtype="float32")
+    assert nearest(got, "float32") == nearest(other, "float32") == float(np.float32(
+        13.862943611198906))                        # 20 log 2
+
+
+def test_half_precision_count():
+    got, _ = truth.logsumexp(np.zeros(70000, np.float16), dtype="float16")
+    assert nearest(got, "float16") == float(np.float16(11.16))
+
+
+@pytest.mark.parametrize("function", spec.names())
+def test_agrees_with_the_special_value_table(function):
+    for row in spec.get(function).special_values:
+        got = truth.evaluate(function, row.array("float64"), **row.kwargs)
+        value, sign = got if isinstance(got, tuple) else (got, None)
+        expected = np.array(row.expected, dtype=object).reshape(value.shape)
+        assert np.all(ulp_error(value.astype(np.float64), expected) == 0.0), row.label
+        assert row.sign is None or sign == row.sign, row.label
+
+
+def test_exact_zero_is_decided_exactly():
+    rng = np.random.default_rng(SEED)
+    for _ in range(50):
+        # Groups of equal elements whose weights sum to zero, exactly by Fractions, with weights
+        # of exponents so far apart that no fixed precision would see it.
+        b = np.ldexp(rng.integers(-1000, 1000, 6).astype(float), rng.integers(-300, 300, 6))
+        total = sum(map(Fraction, b.tolist()))
+        parts = []                                  # -total as a sum of floats
+        while total:
+            parts.append(-float(total))
+            total += Fraction(parts[-1])
+        b = np.array([*b, *parts])
+        a = np.full(b.size, rng.normal(0.0, 100.0))
+        assert truth.logsumexp(a, b) == (-math.inf, 0.0)
+        # One unit of the smallest number more, and the sum is that unit.
+        value, sign = truth.logsumexp([*a, a[0]], [*b, 5e-324])
+        assert sign == 1.0
+        assert nearest(value) == nearest(truth.logsumexp([a[0]], [5e-324])[0])
+
+
+def test_result_that_is_exactly_an_input():
+    for a in (0.0, 1.5, -745.25, 1e308, 5e-324):
+        value, sign = truth.logsumexp([a, a, a], [1.0, 1.0, -1.0])
+        assert Fraction(nearest(value)) == Fraction(a)
+        assert ulp_error(a, value) == 0.0
+        assert sign == 1.0
+
+
+def direct(a, b=None, bits=4000):
+    """The definition, at a precision at which nothing below can go wrong."""
+    with mpmath.workprec(bits):
+        return mpmath.fsum(mpmath.mpf(w) * mpmath.exp(mpmath.mpf(v)) for v, w in zip(
+            a, [1.0] * len(a) if b is None else b, strict=True))
+
+
+def rows(family, dtype, count):
+    """Short rows of a family that 4000 bits hold, whatever their spread."""
+    chosen = [c for c in cases.generate(family, dtype, quick=True)
+              if c.x.size <= 50 and np.all(np.abs(c.x.astype(float)) < 1e16)]
+    assert chosen
+    rng = np.random.default_rng(SEED)
+    return [chosen[i] for i in rng.permutation(len(chosen))[:count]]
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("family", ["ordinary", "dominated", "cancelling", "mixed weights",
+                                    "extreme weights", "subnormal results", "underflow",
+                                    "huge and tiny", "bit patterns", "wide spread"])
+def test_agrees_with_the_definition_at_4000_bits(family, dtype):
+    if dtype not in cases.FAMILIES[family].dtypes:
+        pytest.skip("not asked in this dtype")
+    for case in rows(family, dtype, 9):
+        a = case.x.astype(float).tolist()
+        b = case.kwargs["b"].astype(float).tolist() if "b" in case.kwargs else None
+        total = direct(a, b)
+        with mpmath.workprec(4000):
+            value, sign = truth.logsumexp(a, b, dtype=dtype)
+            assert sign == mpmath.sign(total)
+            log = mpmath.log(abs(total))
+            assert abs(value - log) <= AGREEMENT * ulp(log, dtype)
+            if b is not None:
+                continue
+            p = truth.softmax(a, dtype=dtype)
+            log_p = truth.log_softmax(a, dtype=dtype)
+            for x, got, log_got in zip(a, p, log_p, strict=True):
+                expected = mpmath.exp(mpmath.mpf(x)) / total
+                assert abs(got - expected) <= AGREEMENT * ulp(expected, dtype)
+                expected = mpmath.mpf(x) - log
+                assert abs(log_got - expected) <= AGREEMENT * ulp(expected, dtype)
+
+
+@pytest.mark.parametrize("family", ["ordinary", "cancelling", "mixed weights", "wide spread"])
+def test_agrees_with_arb_balls(family):
+    flint = pytest.importorskip("flint")
+    before = flint.ctx.prec
+    try:
+        flint.ctx.prec = 3000
+        for case in rows(family, "float64", 40):
+            a = [flint.arb(v) for v in case.x.tolist()]
+            b = case.kwargs.get("b", np.ones(len(a))).tolist()
+            total = sum((flint.arb(w) * v.exp() for v, w in zip(a, b, strict=True)), flint.arb(0))
+            log = abs(total).log()
+            value, sign = truth.logsumexp(case.x, b)
+            man, exp = value.man_exp
+            signed = -int(man) if value < 0 else int(man)
+            unit = flint.arb(ulp(value)) * flint.arb(2) ** -31
+            assert (total > 0) == (sign > 0)
+            # A ball comparison is true only if it holds for every point of the ball.
+            assert abs(log - flint.arb(signed) * flint.arb(2) ** int(exp)) < unit
+    finally:
+        flint.ctx.prec = before
+
+
+def test_both_backends_agree(monkeypatch):
+    if truth.gmpy2 is None:
+        pytest.skip("gmpy2 is not installed")
+    chosen = [c for family in ("ordinary", "dominated", "cancelling", "mixed weights",
+                               "subnormal results", "huge and tiny", "extreme weights")
+              for c in rows_of_any_size(family, 12)]
+    results = []
+    for use_gmpy2 in (True, False):
+        monkeypatch.setattr(truth, "_backend", truth._Backend(use_gmpy2))
+        truth._sums.clear()
+        results.append([truth.evaluate(c.function, c.x, dtype=c.dtype, **c.kwargs)
+                        for c in chosen])
+    truth._sums.clear()
+    with mpmath.workprec(4000):
+        for case, first, second in zip(chosen, *results, strict=True):
+            pairs = zip(flat(first), flat(second), strict=True)
+            for x, y in pairs:
+                if isinstance(x, mpmath.mpf):
+                    assert abs(x - y) <= 2 * AGREEMENT * ulp(x, case.dtype)
+                else:
+                    assert x == y or (x != x and y != y)
+
+
+def flat(result):
+    return [v for part in (result if isinstance(result, tuple) else (result,))
+            for v in part.ravel().tolist()]
+
+
+def rows_of_any_size(family, count):
+    chosen = [c for c in cases.generate(family, "float64", quick=True) if c.x.size <= 30]
+    return chosen[:3 * count]
+
+
+def test_probabilities_far_below_the_smallest_number():
+    winner, loser = truth.softmax([0.0, -921.0340371976183])
+    assert abs(float(loser * mpmath.mpf(10) ** 400) - 1.0) < 1e-12    # log(1e-400) is rounded
+    assert nearest(winner) == 1.0
+    assert nearest(loser) == 0.0
+    assert ulp_error(0.0, loser) > 0.0
+    assert ulp_error(5e-324, loser) == 1.0
+    # Far enough down nothing is told apart any more, and nothing takes forever.
+    far = truth.softmax([0.0, -1e300, -1.7e308])
+    assert [float(v) for v in far] == [1.0, 0.0, 0.0]
+    assert 0 < far[1] < 5e-324
+
+
+def test_certain_winner_has_a_log_probability():
+    for gap, dtype in ((40.0, "float64"), (700.0, "float64"), (744.0, "float64"),
+                       (100.0, "float32")):
+        winner, _ = truth.log_softmax([gap, 0.0], dtype=dtype)
+        with mpmath.workprec(2000):
+            expected = -mpmath.log1p(mpmath.exp(-mpmath.mpf(gap)))
+            assert abs(winner - expected) <= AGREEMENT * ulp(expected, dtype)
+        assert winner < 0
+
+
+def test_extreme_spread_of_logits():
+    assert rounded(truth.log_softmax([1.7e308, -1.7e308])) == [0.0, -math.inf]
+    assert rounded(truth.softmax([1.7e308, -1.7e308])) == [1.0, 0.0]
+    assert nearest(truth.logsumexp([1.7e308, -1.7e308])[0]) == 1.7e308
+
+
+def test_order_does_not_matter_and_sums_are_shared():
+    x = np.random.default_rng(SEED).normal(size=300)
+    truth._sums.clear()
+    values = [truth.logsumexp(v)[0] for v in (x, x[::-1], np.sort(x))]
+    assert values[0] == values[1] == values[2]
+    assert len(truth._sums) == 1
+
+
+def test_evaluate_follows_axes_masks_and_positions():
+    x = np.random.default_rng(SEED).normal(size=(2, 3, 4))
+    where = x > -1.0
+    b = np.array([1.0, -2.0, 0.5, 0.0])
+    value, sign = truth.evaluate("logsumexp", x, axis=(0, -1), b=b, where=where, return_sign=True,
+                                 keepdims=True)
+    assert value.shape == sign.shape == (1, 3, 1)
+    for j in range(3):
+        expected = truth.logsumexp(x[:, j].ravel(), np.tile(b, 2), where=where[:, j].ravel())
+        assert (value[0, j, 0], sign[0, j, 0]) == expected
+    p = truth.evaluate("softmax", x, axis=1)
+    for i, k in np.ndindex(2, 4):
+        assert list(p[i, :, k]) == truth.softmax(x[i, :, k])
+    assert list(truth.evaluate("softmax", x, axis=1, positions=[5, 0])) == [p[0, 1, 1], p[0, 0, 0]]
+    masked = np.ma.MaskedArray(x, mask=~where)
+    assert np.all(truth.evaluate("log_softmax", masked, axis=2)
+                  == truth.evaluate("log_softmax", x, axis=2, where=where))
+
+
+def test_long_row_at_some_positions():
+    x = np.random.default_rng(SEED).normal(size=20_000)
+    got = truth.softmax(x, positions=[3, 19_999, 3])
+    assert got[0] == got[2]
+    total = math.fsum(np.exp(x).tolist())
+    # Double precision sums 20 000 exponentials to a few ULP each.
+    assert abs(nearest(got[1]) / (math.exp(x[-1]) / total) - 1.0) < 1e-14
+
+
+def test_not_a_row():
+    with pytest.raises(ValueError, match="one row, not for an array of 2 dimensions"):
+        truth.softmax(np.zeros((2, 2)))
+    with pytest.raises(TypeError, match="float64, float32 or float16"):
+        truth.softmax([0.0], dtype="complex128")
+
+
+def test_formats():
+    assert [format_of(d).floor for d in cases.DTYPES] == [-1074, -149, -24]
+    assert [format_of(d).precision for d in cases.DTYPES] == [53, 24, 11]

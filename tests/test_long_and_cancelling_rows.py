@@ -1,0 +1,77 @@
+"""Promise A where the parts of a sum are unequal: a winner over a long flat tail, sums next to 1.
+
+A sum loses digits where many small terms meet a large one, and its logarithm where it is near 1;
+each row here is one in which a bound that looked sufficient was not.
+"""
+
+import numpy as np
+import pytest
+
+import csmooth
+from csmooth import spec
+from csmooth.audit import truth, ulp_error
+
+
+def error(function, x, **kwargs):
+    """The largest error in ULP; of the shares, at the first, second and last place."""
+    x = np.asarray(x)
+    dtype = str(x.dtype)
+    got = np.asarray(getattr(csmooth, function)(x, **kwargs))
+    places = {}
+    if function != "logsumexp":
+        places["positions"] = np.array([0, 1, x.size - 1])
+        got = got[places["positions"]]
+    true = truth.evaluate(function, x, dtype=dtype, **kwargs, **places)
+    return float(np.max(ulp_error(got, true, dtype)))
+
+
+@pytest.mark.parametrize("function", ["logsumexp", "softmax", "log_softmax"])
+@pytest.mark.parametrize(
+    ("dtype", "winner", "tail", "size"),
+    [
+        # the tail weighs about 1/12 of the winner; each of its terms vanishes beside the winner
+        ("float32", 0.0, -16.3, 1_000_000),
+        ("float32", 0.0, -16.21, 1_000_000),
+        ("float32", 1.0, -15.3, 1 << 22),
+        ("float64", 0.0, -34.4, 1_050_000),
+        ("float64", 0.0, -37.0, 1 << 22),
+    ],
+)
+@pytest.mark.parametrize("place", [0, -1])
+def test_winner_over_a_flat_tail(function, dtype, winner, tail, size, place):
+    x = np.full(size + 1, tail, dtype)
+    x[place] = winner
+    assert error(function, x) < spec.get(function).bounds[dtype]
+
+
+@pytest.mark.parametrize("size", [10_000, 1_000_000])
+def test_shares_of_a_long_normal_row(rng, size):
+    x = (4 * rng.standard_normal(size)).astype(np.float32)
+    winner = x.argmax()
+    x[0], x[winner] = x[winner], x[0]
+    assert error("softmax", x) < spec.get("softmax").bounds["float32"]
+
+
+@pytest.mark.parametrize("size", [2, 10, 50, 64, 65, 100, 1000, 5000])
+@pytest.mark.parametrize("weights", [False, True])
+def test_many_log_probabilities(rng, size, weights):
+    for _ in range(10):
+        x = np.log(rng.dirichlet(np.ones(size)))
+        kwargs = {"b": np.ones(size)} if weights else {}
+        assert error("logsumexp", x, **kwargs) < spec.get("logsumexp").bounds["float64"]
+
+
+def test_log_probabilities_near_one(rng):
+    # the maximum crosses the border from which e**m - 1 is one term of the sum
+    for m in -rng.uniform(1e-4, 0.1, 500):
+        x = [m, np.log(-np.expm1(m))]
+        assert error("logsumexp", x) < spec.get("logsumexp").bounds["float64"]
+
+
+def test_border_of_cancellation(rng):
+    # |m + log1p(rest)| around the quarter of log1p(rest) from which another tier takes over
+    assert error("logsumexp", [-0.44007167995100244, -1.3206235203537948]) < 1
+    for rest in rng.uniform(0.05, 1.0, 500):
+        m = -np.log1p(rest) * rng.choice([0.74, 0.75, 0.76, 1.24, 1.25, 1.26])
+        x = [m, m + np.log(rest)]
+        assert error("logsumexp", x) < spec.get("logsumexp").bounds["float64"]

@@ -56,25 +56,33 @@ class BuildLevels(build_ext):
         return True
 
 
-def extension(name, flags=(), **options):
+# A loop vectorises only if all that it calls is inlined, however large.
+INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
+
+
+def extension(name, flags=(), macros=()):
     return Extension(
         f"csmooth.{name}",
         [f"csmooth/{name}.pyx"],
         include_dirs=["csmooth", np.get_include()],
         extra_compile_args=[*COMMON, *flags],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        **options,
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+            *macros,
+        ],
     )
 
 
 setup(
     ext_modules=cythonize(
         [
-            extension("_isa_baseline"),
-            *(extension(f"_isa_{level}", flags) for level, flags in LEVELS.items()),
+            extension("_isa_baseline", macros=[INLINE]),
+            *(extension(f"_isa_{level}", flags, [INLINE]) for level, flags in LEVELS.items()),
             extension("_dispatch"),
             extension("_solve"),
             extension("_reductions"),
+            extension("_ufuncs"),
         ],
         compiler_directives={
             "language_level": 3,

@@ -1,10 +1,37 @@
-"""logsumexp, softmax, log_softmax for NumPy arrays: below 1 ULP, the same bits everywhere, fast.
+"""The log-sum-exp family for NumPy arrays: below 1 ULP, the same bits everywhere, fast.
 
 Floor 4: names only. See docs/architecture.md for the floors below.
 """
 
 from csmooth._config import __version__, show_config
 from csmooth._reductions import log_softmax, logsumexp, softmax
+from csmooth._ufuncs import (
+    expit,
+    inv_softplus,
+    log1mexp,
+    log_expit,
+    logaddexp,
+    logit,
+    logsubexp,
+    silu,
+    softplus,
+)
 from csmooth._workers import set_workers
 
-__all__ = ["__version__", "log_softmax", "logsumexp", "set_workers", "show_config", "softmax"]
+__all__ = [
+    "__version__",
+    "expit",
+    "inv_softplus",
+    "log1mexp",
+    "log_expit",
+    "log_softmax",
+    "logaddexp",
+    "logit",
+    "logsubexp",
+    "logsumexp",
+    "set_workers",
+    "show_config",
+    "silu",
+    "softmax",
+    "softplus",
+]

@@ -1,12 +1,38 @@
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias, overload
 
-from numpy import bool_, floating
+from numpy import bool_, floating, ufunc
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["__version__", "log_softmax", "logsumexp", "set_workers", "show_config", "softmax"]
+__all__ = [
+    "__version__",
+    "expit",
+    "inv_softplus",
+    "log1mexp",
+    "log_expit",
+    "log_softmax",
+    "logaddexp",
+    "logit",
+    "logsubexp",
+    "logsumexp",
+    "set_workers",
+    "show_config",
+    "silu",
+    "softmax",
+    "softplus",
+]
 
 __version__: Final[str]
+
+softplus: Final[ufunc]
+inv_softplus: Final[ufunc]
+expit: Final[ufunc]
+logit: Final[ufunc]
+log_expit: Final[ufunc]
+log1mexp: Final[ufunc]
+silu: Final[ufunc]
+logaddexp: Final[ufunc]
+logsubexp: Final[ufunc]
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 _Mask: TypeAlias = NDArray[bool_] | ArrayLike | None

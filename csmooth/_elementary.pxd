@@ -49,7 +49,7 @@ cdef extern from "_coefficients.h" nogil:
     double exp_c_fast_f64(double r) noexcept
     float exp_c_f32(float r) noexcept
     double log_p_f64(double z) noexcept
-    const double LOG2E_F64, LN2_F64_1, LN2_F64_2
+    const double LOG2E_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3
     const float LOG2E_F32, LN2_F32_1, LN2_F32_2
 
 cdef enum:
@@ -166,6 +166,15 @@ cdef inline real power_of_two(real t) noexcept nogil:
         return from_bits_f32(bits_f32(t) << 23)
 
 
+cdef inline void divide(
+    double a, double a_lo, double b, double b_lo, double* q, double* q_lo
+) noexcept nogil:
+    """q + q_lo = (a + a_lo) / (b + b_lo) to the precision of the pairs, with one division."""
+    cdef double inverse = 1.0 / b
+    q[0] = a * inverse
+    q_lo[0] = ((fma(-q[0], b, a) - q[0] * b_lo) + a_lo) * inverse
+
+
 cdef inline void log_pair_of(
     double f, double f_lo, double k, double* hi, double* lo
 ) noexcept nogil:
@@ -174,10 +183,11 @@ cdef inline void log_pair_of(
     q = f / (2 + f) as a pair, log(1 + f) = 2 q + q**3 P(q**2); the rounding of the second term,
     at most 0.0098 of the first, is the largest error.
     """
-    cdef double u, u_lo, q, q_lo, z, head, head_lo, tail
+    cdef double u, u_lo, inverse, q, q_lo, z, head, head_lo, tail
     u = fast_two_sum(<double>2.0, f, &u_lo)
-    q = f / u
-    q_lo = ((fma(-q, u, f) - q * (u_lo + f_lo)) + f_lo) / u
+    inverse = 1.0 / u
+    q = f * inverse
+    q_lo = ((fma(-q, u, f) - q * (u_lo + f_lo)) + f_lo) * inverse
     z = q * q
     tail = fma(k, LN2_F64_2, fma(q * z, log_p_f64(z), 2.0 * fma(q_lo, z, q_lo)))
     head = two_sum(k * LN2_F64_1, 2.0 * q, &head_lo)

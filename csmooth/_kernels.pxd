@@ -40,7 +40,30 @@ cdef struct LogSum:
     double hi
     double lo
 
+# The element-wise functions of one and of two arguments, as indices into the table.
+cdef enum:
+    SOFTPLUS
+    INV_SOFTPLUS
+    EXPIT
+    LOGIT
+    LOG_EXPIT
+    LOG1MEXP
+    SILU
+    UNARY_FUNCTIONS
+    LOGADDEXP = 0
+    LOGSUBEXP
+    BINARY_FUNCTIONS
+
+ctypedef void (*Map)(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil
+# unsettled is 1 where the result cancels and has to be computed otherwise, else 0
+ctypedef void (*Map2)(
+    const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n, bint odd
+) noexcept nogil
+
 ctypedef struct Kernels:
+    Map maps[UNARY_FUNCTIONS]
+    Map2 maps2[BINARY_FUNCTIONS]
+
     double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
     float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil
 

@@ -5,13 +5,8 @@ are solved one at a time (_solve.pxd) or, where many lie side by side or are sho
 by the kernels for columns, which give the same bits. Rows are independent: threads take parts of
 them.
 """
-from libc.math cimport INFINITY, NAN, fabs, isfinite
+from libc.math cimport INFINITY, NAN, isfinite
 cimport numpy as cnp
-
-cdef extern from "<fenv.h>" nogil:
-    const int FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW
-    int fetestexcept(int) noexcept
-    int feclearexcept(int) noexcept
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
@@ -25,6 +20,7 @@ from csmooth._solve cimport (
     log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum, sum_of,
     take_census, weighted_log_sum,
 )
+from csmooth._status cimport raised, restore
 
 import math
 
@@ -363,19 +359,14 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
 # --- calls ----------------------------------------------------------------------------------------
 
 
-cdef int STATUS = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW
-
-
 cdef void solve_quietly(const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     """Solves the rows and leaves this thread's floating-point status as it was."""
-    cdef int before = fetestexcept(STATUS), after
+    cdef int before = raised()
     if task.single:
         solve_rows(<float>0, task, start, stop)
     else:
         solve_rows(<double>0, task, start, stop)
-    after = fetestexcept(STATUS) & ~before
-    if after:
-        feclearexcept(after)
+    restore(before)
 
 
 cdef class Call:

@@ -16,7 +16,7 @@ of the lane's own sum, or the terms that share the block and the lane with one t
 """
 from libc.math cimport INFINITY, NAN, fabs, ldexp
 from csmooth._elementary cimport (
-    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, exp_fast, exp_pair, fast_two_sum, fma,
+    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, divide, exp_fast, exp_pair, fast_two_sum, fma,
     fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
@@ -96,14 +96,6 @@ cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
     c[0] = c[0] + (lo + err)
 
 
-cdef inline void quotient(
-    double a, double a_lo, double b, double b_lo, double* q, double* q_lo
-) noexcept nogil:
-    """q + q_lo = (a + a_lo) / (b + b_lo) to the precision of the pairs."""
-    q[0] = a / b
-    q_lo[0] = ((fma(-q[0], b, a) - q[0] * b_lo) + a_lo) / b
-
-
 cdef inline void log_sum_of(
     double max_hi, double max_lo, double s_hi, double s_lo,
     double* rest, double* log_hi, double* log_lo,
@@ -112,7 +104,7 @@ cdef inline void log_sum_of(
     cdef double hi, lo, q, q_lo
     hi = two_sum(s_hi, -max_hi, &lo)
     hi = two_sum(hi, lo + (s_lo - max_lo), &lo)
-    quotient(hi, lo, max_hi, max_lo, &q, &q_lo)
+    divide(hi, lo, max_hi, max_lo, &q, &q_lo)
     rest[0] = q
     log1p_pair(q, q_lo, log_hi, log_lo)
 
@@ -310,9 +302,9 @@ cdef inline void row_log_sum_of_rest(
     """
     cdef double q, q_lo
     cdef int e = <int>(rest_shift.exponent - shift.exponent)
-    quotient(rest.hi, rest.lo, shift.max_hi, shift.max_lo, &q, &q_lo)
+    divide(rest.hi, rest.lo, shift.max_hi, shift.max_lo, &q, &q_lo)
     # both parts of a subnormal quotient would be rounded: then only their sum is
-    if ldexp(q, e) < 8.900295434028806e-308:  # 2**-1020
+    if ldexp(q, e) < 2.2250738585072014e-308:  # 2**-1022
         q = ldexp(q + q_lo, e)
         q_lo = 0
     else:

@@ -169,7 +169,7 @@ cdef inline double log_sum_value(const LogSum* sum) noexcept nogil:
 cdef inline bint cancels(const Task* task, double value, const LogSum* sum) noexcept nogil:
     """Whether maximum and log1p(rest) leave too few right bits, for the result's own precision."""
     # 2**-56.5 of sum.hi is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits
-    return fabs(value) < (1.4901161193847656e-08 if task.rounds else 0.25) * sum.hi
+    return (67108864.0 if task.rounds else 4.0) * fabs(value) < sum.hi
 
 
 cdef inline bint is_settled(
@@ -400,7 +400,8 @@ cdef inline double weighted_log_sum(
         load_weighted(task, row, start, n, buffer, &b[0])
         exponent = fixed_scale(buffer, &b[0], n, shift.origin, exponent)
     # a sum of many small terms may be near 1, where its difference from 1 counts
-    if shift.origin == 0 and exponent < -2 and ldexp(<double>task.rows.length, <int>exponent) >= 0.5:
+    size = ldexp(<double>task.rows.length, <int>exponent)
+    if shift.origin == 0 and exponent < -2 and size >= 0.5:
         exponent = -2
     fixed_begin(&fixed, exponent)
     for block in range(blocks_of(task)):

@@ -61,7 +61,8 @@ KERNELS = [
     for version, dtype in enumerate(("f32", "f64"))
     for name, operation, least in (
         ("row_max", "max", 2),
-        ("row_block_sum", "fma", 8),
+        ("row_sum_exp", "fma", 8),
+        ("row_pairs", "fma", 8),
         ("row_softmax", "fma", 8),
         ("row_shares", "fma", 2),
     )
@@ -71,9 +72,15 @@ KERNELS += [
     for version, dtype in enumerate(("f32", "f64"))
     for name, operation, least in (
         ("max", "max", 1),
-        ("sum_exp", "fma", 8),
         ("log_sum", "fma", 8),
         ("softmax", "fma", 8),
+    )
+]
+KERNELS += [
+    Kernel(f"_maps_map_{name}$", "f64", "fma", 8)
+    for name in (
+        *("softplus", "inv_softplus", "expit", "logit", "log_expit", "log1mexp", "silu"),
+        *("logaddexp", "logsubexp"),
     )
 ]
 # log-shares are computed in double for both

@@ -9,9 +9,10 @@ A new function is one more `FunctionSpec` in `REGISTRY`; an input that concerns 
 is one `HardInput` that lists them.  Importing this module needs NumPy alone: the truth is named
 by reference and loaded on demand.
 
-Error bounds are in ULP and strict: ``error < bound``.  One ULP is the distance between
-neighbouring numbers of the result's dtype at the true value, never less than the smallest
-subnormal number (`csmooth.audit.ulp_error`).
+Error bounds are in ULP and strict, ``error < bound``, but for one: a bound of 0.5 means correctly
+rounded results, ``error <= 0.5``.  One ULP is the distance between neighbouring numbers of the
+result's dtype at the true value, never less than the smallest subnormal number
+(`csmooth.audit.ulp_error`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "CORRECTLY_ROUNDED",
     "HARD_INPUTS",
     "REGISTRY",
     "FunctionSpec",
@@ -37,6 +39,9 @@ __all__ = [
 ]
 
 inf, nan = math.inf, math.nan
+
+#: The one bound that may be reached: every result is the number nearest to the truth.
+CORRECTLY_ROUNDED = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class SpecialValue:
         The input's shape where it is not that of a flat row.
     sign : float or tuple of float, optional
         The expected second result, for rows with ``return_sign=True``.
+    second : float or tuple of float, optional
+        The second argument of a function of two.
+    invalid : bool
+        Whether the call is a domain error, which sets the floating-point flag `invalid`.  No row
+        sets another flag.
     """
 
     label: str
@@ -65,6 +75,8 @@ class SpecialValue:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     shape: tuple[int, ...] | None = None
     sign: float | tuple[float, ...] | None = None
+    second: float | tuple[float, ...] | None = None
+    invalid: bool = False
 
     def array(self, dtype: str) -> np.ndarray:
         """Build the input.
@@ -81,6 +93,21 @@ class SpecialValue:
         """
         x = np.array(self.values, dtype=dtype)
         return x if self.shape is None else x.reshape(self.shape)
+
+    def more(self, dtype: str) -> tuple[np.ndarray, ...]:
+        """Build the arguments after the first.
+
+        Parameters
+        ----------
+        dtype : str
+            dtype of the arrays.
+
+        Returns
+        -------
+        tuple of ndarray
+            Empty for functions of one argument.
+        """
+        return () if self.second is None else (np.array(self.second, dtype=dtype),)
 
 
 @dataclass(frozen=True)
@@ -109,6 +136,8 @@ class HardInput:
         Mask of a `numpy.ma.MaskedArray`, True where the element is invalid.
     step : int
         Only every `step`-th element is passed, as a strided view.
+    second : tuple of float, optional
+        The second argument of a function of two.
     """
 
     number: int
@@ -120,6 +149,7 @@ class HardInput:
     shape: tuple[int, ...] | None = None
     mask: tuple[bool, ...] | None = None
     step: int = 1
+    second: tuple[float, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -142,6 +172,16 @@ class HardInput:
             x = np.ma.MaskedArray(x, mask=self.mask)
         return x[:: self.step] if self.step != 1 else x
 
+    def more(self) -> tuple[np.ndarray, ...]:
+        """Build the arguments after the first.
+
+        Returns
+        -------
+        tuple of ndarray
+            Empty for functions of one argument.
+        """
+        return () if self.second is None else (np.array(self.second, dtype=self.dtype),)
+
 
 @dataclass(frozen=True)
 class FunctionSpec:
@@ -158,11 +198,16 @@ class FunctionSpec:
     kind : {"reduction", "slicewise", "elementwise"}
         Whether a slice gives one number, as many numbers as it has, or each element its own.
     bounds : mapping of str to float
-        Per dtype of the result, the error in ULP that is never reached.
+        Per dtype of the result, the error in ULP that is never reached; `CORRECTLY_ROUNDED` is
+        reached and never exceeded.
     truth : str
         ``"module:name"`` of the function that computes the truth.
     special_values : tuple of SpecialValue
-        Answers at infinities, nan, empty and masked slices.
+        Answers at infinities, nan, empty and masked slices, signed zeros and domain errors.
+    intervals : tuple of (float, float)
+        For element-wise functions: the closed interval of each argument's domain.
+    ordered : bool
+        Whether the domain of two arguments is that with first >= second.
     """
 
     name: str
@@ -172,6 +217,51 @@ class FunctionSpec:
     bounds: Mapping[str, float]
     truth: str
     special_values: tuple[SpecialValue, ...] = field(repr=False)
+    intervals: tuple[tuple[float, float], ...] = ()
+    ordered: bool = False
+
+    @property
+    def arity(self) -> int:
+        """Number of arrays that the function is called with."""
+        return max(1, len(self.intervals))
+
+    def keeps(self, dtype: str, error: float) -> bool:
+        """Tell whether an error is within the bound.
+
+        Parameters
+        ----------
+        dtype : str
+            dtype of the result.
+        error : float
+            In ULP.
+
+        Returns
+        -------
+        bool
+            True also where no bound is stated.
+        """
+        if dtype not in self.bounds:
+            return True
+        bound = self.bounds[dtype]
+        return error <= bound if bound == CORRECTLY_ROUNDED else error < bound
+
+    def bound_text(self, dtype: str) -> str:
+        """Write the bound as a condition on the error, as in ``"< 1"``.
+
+        Parameters
+        ----------
+        dtype : str
+            dtype of the result.
+
+        Returns
+        -------
+        str
+            ``"none"`` where no bound is stated.
+        """
+        if dtype not in self.bounds:
+            return "none"
+        bound = self.bounds[dtype]
+        return f"{'<=' if bound == CORRECTLY_ROUNDED else '<'} {bound:g}"
 
     def resolve_truth(self) -> Callable[..., Any]:
         """Load the function that computes the truth.
@@ -307,12 +397,100 @@ def _normalised_special(one: float, zero: float) -> tuple[SpecialValue, ...]:
     )
 
 
+def _one(rows: Mapping[str, tuple[float, float]], errors: Mapping[str, float] | None = None
+         ) -> tuple[SpecialValue, ...]:
+    """Rows of a function of one argument: input and answer by label, and domain errors."""
+    return (SpecialValue("nan", (nan,), (nan,)),
+            *(SpecialValue(label, (x,), (y,)) for label, (x, y) in rows.items()),
+            *(SpecialValue(label, (x,), (nan,), invalid=True)
+              for label, x in (errors or {}).items()))
+
+
+def _two(rows: Mapping[str, tuple[float, float, float]],
+         errors: Mapping[str, tuple[float, float]] | None = None) -> tuple[SpecialValue, ...]:
+    """Rows of a function of two arguments, those with nan added."""
+    nans = {"nan, first": (nan, 1.0, nan), "nan, second": (1.0, nan, nan),
+            "nan, both": (nan, nan, nan), "nan and +inf": (nan, inf, nan),
+            "+inf and nan": (inf, nan, nan), "nan and -inf": (nan, -inf, nan),
+            "-inf and nan": (-inf, nan, nan)}
+    return (*(SpecialValue(label, (x,), (z,), second=(y,))
+              for label, (x, y, z) in {**nans, **rows}.items()),
+            *(SpecialValue(label, (x,), (nan,), second=(y,), invalid=True)
+              for label, (x, y) in (errors or {}).items()))
+
+
+# 60000 is a number of every dtype, and beyond what any exponential tells from 0 or infinity.
+# A result that rounds to zero has the sign of the truth.
+
+_SOFTPLUS_SPECIAL = _one({
+    "+inf": (inf, inf), "-inf": (-inf, 0.0), "large": (60000.0, 60000.0),
+    "underflow": (-60000.0, 0.0),
+})
+
+_INV_SOFTPLUS_SPECIAL = _one(
+    {"+inf": (inf, inf), "zero": (0.0, -inf), "negative zero": (-0.0, -inf),
+     "large": (60000.0, 60000.0)},
+    {"negative": -1.0, "-inf": -inf},
+)
+
+_EXPIT_SPECIAL = _one({
+    "+inf": (inf, 1.0), "-inf": (-inf, 0.0), "zero": (0.0, 0.5), "negative zero": (-0.0, 0.5),
+    "large": (60000.0, 1.0), "underflow": (-60000.0, 0.0),
+})
+
+_LOGIT_SPECIAL = _one(
+    {"zero": (0.0, -inf), "negative zero": (-0.0, -inf), "one half": (0.5, 0.0),
+     "one": (1.0, inf)},
+    {"negative": -1.0, "above one": 2.0, "+inf": inf, "-inf": -inf,
+     "next to zero, negative": -(2.0**-24)},
+)
+
+_LOG_EXPIT_SPECIAL = _one({
+    "+inf": (inf, -0.0), "-inf": (-inf, -inf), "large": (60000.0, -0.0),
+    "large and negative": (-60000.0, -60000.0),
+})
+
+_LOG1MEXP_SPECIAL = _one(
+    {"-inf": (-inf, -0.0), "zero": (0.0, -inf), "negative zero": (-0.0, -inf),
+     "underflow": (-60000.0, -0.0)},
+    {"positive": 1.0, "+inf": inf, "next to zero, positive": 2.0**-24},
+)
+
+_SILU_SPECIAL = _one({
+    "+inf": (inf, inf), "-inf": (-inf, -0.0), "zero": (0.0, 0.0), "negative zero": (-0.0, -0.0),
+    "large": (60000.0, 60000.0), "underflow": (-60000.0, -0.0),
+})
+
+_LOGADDEXP_SPECIAL = _two({
+    "both +inf": (inf, inf, inf), "both -inf": (-inf, -inf, -inf),
+    "+inf and -inf": (inf, -inf, inf), "-inf and +inf": (-inf, inf, inf),
+    "+inf, first": (inf, 1.0, inf), "+inf, second": (1.0, inf, inf),
+    "-inf, first": (-inf, 2.5, 2.5), "-inf, second": (2.5, -inf, 2.5),
+    "-inf and zero": (-inf, 0.0, 0.0), "zero and -inf": (0.0, -inf, 0.0),
+    "far apart": (60000.0, -60000.0, 60000.0), "far apart, second": (-60000.0, 1.5, 1.5),
+})
+
+_LOGSUBEXP_SPECIAL = _two(
+    {"both -inf": (-inf, -inf, -inf), "equal": (2.5, 2.5, -inf), "both zero": (0.0, 0.0, -inf),
+     "zeros of both signs": (0.0, -0.0, -inf), "zeros of both signs, negative first":
+     (-0.0, 0.0, -inf), "+inf, first": (inf, 1.0, inf), "+inf and -inf": (inf, -inf, inf),
+     "-inf, second": (2.5, -inf, 2.5), "zero and -inf": (0.0, -inf, 0.0),
+     "far apart": (60000.0, -60000.0, 60000.0), "large and equal": (60000.0, 60000.0, -inf)},
+    {"both +inf": (inf, inf), "first smaller": (1.0, 2.0), "+inf, second": (1.0, inf),
+     "-inf, first": (-inf, 1.0), "-inf and +inf": (-inf, inf)},
+)
+
+
 # ---------------------------------------------------------------------------------- hard inputs
 
 _ALL = ("logsumexp", "softmax", "log_softmax")
 _SUM = ("logsumexp",)
 _SOFT = ("softmax",)
 _LOG_SOFT = ("log_softmax",)
+_EXPIT = ("expit",)
+_LOGADD, _LOGSUB = ("logaddexp",), ("logsubexp",)
+#: Element-wise functions of one argument whose domain holds all positive numbers below 1.
+_POSITIVE = ("softplus", "inv_softplus", "expit", "logit", "log_expit", "silu")
 
 #: Inputs that broke released libraries, by the number under which they were collected.
 HARD_INPUTS: tuple[HardInput, ...] = (
@@ -342,11 +520,20 @@ HARD_INPUTS: tuple[HardInput, ...] = (
     HardInput(16, "SciPy gives nan, 0", _SOFT, (0, 1), dtype="uint8"),
     HardInput(17, "SciPy wraps around", _SOFT, (-128, 127), dtype="int8"),
     HardInput(18, "SciPy gives inf", _SUM, (0.0,), dtype="float16", shape=(70000,)),
+    HardInput(19, "SciPy gives 0", _EXPIT, (-710.0, -720.0)),
+    HardInput(20, "SciPy gives 0", _EXPIT, (-90.0,), dtype="float32"),
+    HardInput(21, "PyTorch's threshold", ("softplus",), (20.1, 25.0)),
+    HardInput(22, "torch #1835", ("log_expit",), (-300.0,), dtype="float32"),
+    HardInput(23, "scipy #19021", ("log1mexp",), (-1e-300,)),
+    HardInput(24, "LogExpFunctions tests", _LOGSUB, (-inf, 0.0, inf), second=(-inf, 0.0, inf)),
+    HardInput(25, "cupy #6172, numpy #2714", _LOGADD, (inf, -inf, 1.0), second=(inf, -inf, inf)),
     HardInput(28, "scipy #3034", _SUM, (0.6931471805599453, 2.0, 1.0986122886681098),
               mask=(False, True, False)),
-    HardInput(32, "torch #48235", _ALL, (0.1,), dtype="float32", shape=(15,)),
-    HardInput(32, "torch #48235", _ALL, (0.1,), dtype="float32", shape=(16,)),
-    HardInput(33, "numpy #13512", _ALL, (0.0, 1.0, 2.0, 3.0), dtype="float32", step=2),
+    HardInput(32, "torch #48235", (*_ALL, *_POSITIVE), (0.1,), dtype="float32", shape=(15,)),
+    HardInput(32, "torch #48235", (*_ALL, *_POSITIVE), (0.1,), dtype="float32", shape=(16,)),
+    HardInput(33, "numpy #13512", (*_ALL, *_POSITIVE), (0.0, 1.0, 2.0, 3.0), dtype="float32",
+              step=2),
+    HardInput(33, "numpy #13512", ("log1mexp",), (0.0, -1.0, -2.0, -3.0), dtype="float32", step=2),
 )
 
 # ------------------------------------------------------------------------------------- registry
@@ -355,6 +542,25 @@ HARD_INPUTS: tuple[HardInput, ...] = (
 #: precision goes through a wider type, so that only its final rounding (half an ULP) and a
 #: thousandth for the wider type's own error remain.
 _ROW_BOUNDS = MappingProxyType({"float64": 1.0, "float32": 1.0, "float16": 0.501})
+
+#: Of one argument: float32 and float16 results are correctly rounded for every input.  Of two:
+#: float16 ones are.
+_ONE_ARGUMENT_BOUNDS = MappingProxyType({"float64": 1.0, "float32": CORRECTLY_ROUNDED,
+                                         "float16": CORRECTLY_ROUNDED})
+_TWO_ARGUMENT_BOUNDS = MappingProxyType({"float64": 1.0, "float32": 1.0,
+                                         "float16": CORRECTLY_ROUNDED})
+
+_LINE, _POSITIVE_HALF, _NEGATIVE_HALF = (-inf, inf), (0.0, inf), (-inf, 0.0)
+
+
+def _elementwise(name: str, formula: str, domain: str, special_values: tuple[SpecialValue, ...],
+                 *intervals: tuple[float, float], ordered: bool = False) -> FunctionSpec:
+    return FunctionSpec(
+        name=name, formula=formula, domain=domain, kind="elementwise",
+        bounds=_ONE_ARGUMENT_BOUNDS if len(intervals) == 1 else _TWO_ARGUMENT_BOUNDS,
+        truth=f"csmooth.audit.elementwise:{name}", special_values=special_values,
+        intervals=intervals, ordered=ordered)
+
 
 #: Every function, by its public name.
 REGISTRY: Mapping[str, FunctionSpec] = MappingProxyType({
@@ -387,19 +593,44 @@ REGISTRY: Mapping[str, FunctionSpec] = MappingProxyType({
             truth="csmooth.audit.truth:log_softmax",
             special_values=_normalised_special(0.0, -inf),
         ),
+        _elementwise("softplus", "log(1 + exp(x))", "every finite x", _SOFTPLUS_SPECIAL, _LINE),
+        _elementwise("inv_softplus", "log(exp(y) - 1)", "every finite y > 0",
+                     _INV_SOFTPLUS_SPECIAL, _POSITIVE_HALF),
+        _elementwise("expit", "1 / (1 + exp(-x))", "every finite x", _EXPIT_SPECIAL, _LINE),
+        _elementwise("logit", "log(p / (1 - p))", "0 < p < 1", _LOGIT_SPECIAL, (0.0, 1.0)),
+        _elementwise("log_expit", "-log(1 + exp(-x))", "every finite x", _LOG_EXPIT_SPECIAL,
+                     _LINE),
+        _elementwise("log1mexp", "log(1 - exp(x))", "every finite x < 0", _LOG1MEXP_SPECIAL,
+                     _NEGATIVE_HALF),
+        _elementwise("silu", "x / (1 + exp(-x))", "every finite x", _SILU_SPECIAL, _LINE),
+        _elementwise("logaddexp", "log(exp(x) + exp(y))", "every finite x and y",
+                     _LOGADDEXP_SPECIAL, _LINE, _LINE),
+        _elementwise("logsubexp", "log(exp(x) - exp(y))", "every finite x > y",
+                     _LOGSUBEXP_SPECIAL, _LINE, _LINE, ordered=True),
     )
 })
 
 
-def names() -> tuple[str, ...]:
+def names(*kinds: str) -> tuple[str, ...]:
     """List the names of the functions in the registry.
+
+    Parameters
+    ----------
+    *kinds : str
+        Only functions of these kinds; all of them by default.
 
     Returns
     -------
     tuple of str
         In the order of the documentation.
+
+    Examples
+    --------
+    >>> from csmooth import spec
+    >>> spec.names("reduction", "slicewise")
+    ('logsumexp', 'softmax', 'log_softmax')
     """
-    return tuple(REGISTRY)
+    return tuple(name for name, known in REGISTRY.items() if not kinds or known.kind in kinds)
 
 
 def get(name: str) -> FunctionSpec:

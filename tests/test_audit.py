@@ -26,6 +26,9 @@ MAX = sys.float_info.max
 TINY = sys.float_info.min
 LEAST = 5e-324
 
+ROWS = spec.names("reduction", "slicewise")
+ELEMENTWISE = spec.names("elementwise")
+
 
 # ----------------------------------------------------------------------------------------- ULP
 
@@ -139,6 +142,15 @@ def test_nearest_ties_go_to_even():
 def correct(function):
     """Round the truth: an implementation without error but that of the final rounding."""
 
+    def ufunc(x, *more):
+        dtype = spec.result_dtype(np.asarray(x).dtype)
+        values = truth.evaluate(function, x, *more, dtype=dtype)
+        flat = [nearest(v, dtype) for v in values.ravel().tolist()]
+        return np.array(flat, dtype=dtype).reshape(values.shape)
+
+    if function in ELEMENTWISE:
+        return ufunc
+
     def call(x, axis=None, b=None, keepdims=False, return_sign=False, *, where=None):
         dtype = spec.result_dtype(np.asarray(x).dtype)
         kwargs = {"b": b, "keepdims": keepdims, "return_sign": return_sign} \
@@ -157,7 +169,10 @@ def correct(function):
 
 
 def subject(plant=None, function="softmax", name="planted"):
-    """Make a subject of correct functions, one of them passed through ``plant(call, x, kw)``."""
+    """Make a subject of correct functions, one of them passed through ``plant(call, x, kw)``.
+
+    An element-wise one is passed through ``plant(call, x, *more)``.
+    """
     functions = {f: correct(f) for f in spec.names()}
     if plant is not None:
         right = functions[function]
@@ -169,6 +184,8 @@ def subject(plant=None, function="softmax", name="planted"):
             return plant(right, x, kwargs)
 
         functions[function] = wrong
+        if function in ELEMENTWISE:
+            functions[function] = lambda *arguments: plant(right, *arguments)
     return Subject(name, functions, held_to_bounds=True)
 
 
@@ -271,7 +288,7 @@ def test_flushed_subnormal_numbers_are_caught(function):
         assert (function, dtype, "ordinary") not in breaches(result)
 
 
-@pytest.mark.parametrize("function", spec.names())
+@pytest.mark.parametrize("function", ROWS)
 def test_lost_nan_is_caught(function):
     def plant(call, x, kwargs):
         return call(np.where(np.isnan(x), -np.inf, x), **kwargs)
@@ -282,7 +299,7 @@ def test_lost_nan_is_caught(function):
     assert all(b.bound == 0.0 for b in result.breaches)
 
 
-@pytest.mark.parametrize("function", spec.names())
+@pytest.mark.parametrize("function", ROWS)
 def test_every_single_special_value_is_guarded(function):
     rows = spec.get(function).special_values
     for planted in rows:
@@ -306,6 +323,159 @@ def test_every_single_special_value_is_guarded(function):
 
         result = audit(subject(plant, function), ["special values"], [function], ["float64"])
         assert [b.worst.label for b in result.breaches] == [planted.label]
+
+
+def signed_equal(x, y):
+    return np.array_equal(x, y, equal_nan=True) and np.array_equal(
+        np.signbit(x) | np.isnan(x), np.signbit(y) | np.isnan(y))
+
+
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_every_single_elementwise_special_value_is_guarded(function):
+    for planted in spec.get(function).special_values:
+        arguments = (planted.array("float64"), *planted.more("float64"))
+        wrongs = [0.25, 0.0 if math.isnan(planted.expected[0]) else math.nan]
+        if planted.expected[0] == 0.0:              # a zero of the other sign
+            wrongs.append(-planted.expected[0])
+        for wrong in wrongs:
+            def plant(call, *given, arguments=arguments, wrong=wrong):
+                y = call(*given)
+                if all(map(signed_equal, given, arguments)):
+                    y[0] = wrong
+                return y
+
+            result = audit(subject(plant, function), ["special values"], [function], ["float64"])
+            assert [b.worst.label for b in result.breaches] == [planted.label]
+
+
+ELEMENT_FAMILIES = ["uniform bits", "ordinary elements", "branch points", "powers of two",
+                    "subnormal elements", "near a zero"]
+
+
+def no_subnormals(y):
+    return np.where(np.abs(y) < np.finfo(y.dtype).smallest_normal, y * y.dtype.type(0.0), y)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_flushed_subnormal_elements_are_caught(function, dtype):
+    def arguments(call, *given):
+        return call(*map(no_subnormals, given))
+
+    def results(call, *given):
+        return no_subnormals(call(*given))
+
+    # The logarithms of subnormal numbers are the place where an argument counts; a result is
+    # subnormal where it is next to an exponential, or to its argument.
+    plants = [arguments] if function in ("inv_softplus", "logit", "log1mexp") else []
+    plants += [results] if function not in ("inv_softplus", "logit") else []
+    for plant in plants:
+        result = audit(subject(plant, function), ["ordinary elements", "subnormal elements"],
+                       [function], [dtype])
+        assert breaches(result) == {(function, dtype, "subnormal elements")}
+
+
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_one_misrounded_half_precision_element_is_caught(function):
+    calls = []
+
+    def plant(call, *given):
+        y = call(*given)
+        calls.append(y)
+        if len(calls) == 3:
+            y[-1] = np.nextafter(y[-1], y.dtype.type(math.inf))
+        return y
+
+    result = audit(subject(plant, function), ["ordinary elements", "branch points"], [function],
+                   ["float16"])
+    (found,) = result.breaches
+    assert 0.5 < found.error <= 2.5                 # an ULP above 1 is two below it
+    assert found.bound == 0.5
+    # The third call had the wrong answer; the element alone does not, so the whole is named.
+    assert "rebuild" in found.worst.literal
+    assert found.worst.position == calls[2].size - 1
+
+
+def test_a_misrounding_next_to_the_middle_is_caught():
+    # silu(x) = x/2 + x^2/4 + ... lies 2**-150 ULP above the middle of two subnormal numbers.
+    x = np.array([3.0 * 2.0**-149], np.float32)
+    value, = truth.evaluate("silu", x, dtype="float32").tolist()
+    assert nearest(value, "float32") == 2.0**-148
+    for got, error in ((2.0**-148, 0.5), (2.0**-149, math.nextafter(0.5, 1.0))):
+        case = cases.Case("silu", "float32", "subnormal elements", 0, x, {}, "")
+        verdict, = judge._judge_case(case, [judge._Answer(np.array([got]))])
+        assert verdict.max == error
+        assert verdict.right == (error == 0.5)
+
+
+def test_the_sign_of_an_underflow_is_judged():
+    def plant(call, x):
+        return call(x) + x.dtype.type(0.0)          # -0.0 + 0.0 is 0.0
+
+    result = audit(subject(plant, "silu"), ["branch points"], ["silu"], ["float32"])
+    assert breaches(result) == {("silu", "float32", "branch points")}
+    assert result.breaches[0].error == math.inf
+
+
+def test_the_worst_element_is_named_alone():
+    def plant(call, x, y):
+        return np.where(x == x.max(), 7.0, call(x, y))
+
+    result = audit(subject(plant, "logaddexp"), ["branch points"], ["logaddexp"], ["float64"])
+    worst = result.breaches[0].worst
+    names = {"planted": Recorder(), "np": np}
+    name, (x, y), _ = eval(worst.literal, names)
+    assert (name, x.shape, y.shape, worst.position) == ("logaddexp", (1,), (1,), 0)
+    assert worst.input == f"{x[0]}, {y[0]}"
+    assert worst.truth == mpmath.nstr(truth.evaluate("logaddexp", x, y)[0], 25)
+
+
+def test_an_answer_in_a_wider_type_counts_as_rounded():
+    wide = Subject("wide", {"expit": lambda x: correct("expit")(x.astype(np.float64))})
+    (record,) = audit(wide, ["ordinary elements"], ["expit"], ["float32"]).records
+    assert record.max_ulp < 0.5000001
+    assert record.correctly_rounded > 0.999
+
+
+@pytest.mark.parametrize("family", ELEMENT_FAMILIES)
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_elements_are_in_the_domain(family, dtype):
+    seen = {}
+    for case in cases.generate(family, dtype, quick=True):
+        function = spec.get(case.function)
+        assert function.kind == "elementwise"
+        arguments = (case.x, *case.more)
+        assert len(arguments) == function.arity
+        for x, (low, high) in zip(arguments, function.intervals, strict=True):
+            assert x.dtype == dtype
+            assert x.shape == case.x.shape
+            assert np.all(np.isfinite(x) & (x >= low) & (x <= high))
+            assert not x.flags.writeable
+        assert not function.ordered or np.all(arguments[0] >= arguments[1])
+        seen[case.function] = seen.get(case.function, 0) + case.x.size
+    zeros = ("inv_softplus", "logit", "logaddexp", "logsubexp")
+    assert set(seen) == set(zeros if family == "near a zero" else ELEMENTWISE)
+    assert min(seen.values()) >= 0.9 * len(cases._Context(dtype, None, True).rows(cases._ELEMENTS))
+
+
+def test_near_a_zero_is_near():
+    for case in cases.generate("near a zero", "float64", quick=True):
+        values = truth.evaluate(case.function, case.x, *case.more)
+        close = [abs(v) < 1e-9 * max(1.0, abs(x)) for v, x in zip(values, case.x, strict=True)]
+        assert np.mean(close) > 0.2, case.function
+
+
+def test_files_of_hard_arguments(tmp_path):
+    path = tmp_path / "logaddexp.txt"
+    path.write_text("# head\n\n0x1p-1 -0x1.8p+3  # 0.51 ULP, random\n-0x0p+0 inf\n")
+    assert cases.read_worst(path) == [
+        cases.WorstInput((0.5, -12.0), "0.51 ULP, random"), cases.WorstInput((-0.0, math.inf), "")]
+    path.write_text("0x1p-1\n0x1p-1 0x1p-1\n")
+    with pytest.raises(ValueError, match=r"logaddexp.txt:2: 2 arguments, 1 before"):
+        cases.read_worst(path)
+    path.write_text("\n0x1p-1 one\n")
+    with pytest.raises(ValueError, match=r"logaddexp.txt:2: '0x1p-1 one' is not a list"):
+        cases.read_worst(path)
 
 
 def test_ignored_mask_is_caught():
@@ -358,7 +528,8 @@ def test_a_subject_is_not_asked_what_it_does_not_take():
     assert by_family["softmax", "ordinary"].skipped == 0
     assert by_family["softmax", "masked"].count == 0
     assert by_family["softmax", "masked"].skipped > 0
-    assert by_family["logsumexp", "ordinary"].count == 0
+    assert ("logsumexp", "ordinary") not in by_family
+    assert result.notes[0].startswith("plain has no logsumexp, log_softmax, softplus, ")
 
 
 def test_warnings_and_flags_of_a_subject_are_kept_to_itself():
@@ -484,13 +655,14 @@ class Recorder:
 
 def test_a_literal_repeats_the_call():
     seen = set()
-    for family in ("ordinary", "mixed weights", "known inputs", "special values", "masked"):
+    for family in ("ordinary", "mixed weights", "known inputs", "special values", "masked",
+                   "near a zero"):
         for case in cases.generate(family, "float64", quick=True):
             if case.function in seen and case.index > 5:
                 continue
             seen.add(case.function)
             names = {"subject": Recorder(), "np": np, "csmooth": csmooth, "nan": math.nan}
-            name, (x,), kwargs = eval(cases.literal(case, "subject", quick=True), names)
+            name, (x, *more), kwargs = eval(cases.literal(case, "subject", quick=True), names)
             assert name == case.function
             assert x.dtype == case.x.dtype
             assert x.shape == case.x.shape
@@ -498,6 +670,8 @@ def test_a_literal_repeats_the_call():
                 assert np.array_equal(x.mask, case.x.mask)
             else:
                 assert x.tobytes() == case.x.tobytes()
+            assert len(more) == len(case.more)
+            assert all(y.tobytes() == z.tobytes() for y, z in zip(more, case.more, strict=True))
             assert kwargs.keys() == case.kwargs.keys()
             for key, value in kwargs.items():
                 assert np.array_equal(value, case.kwargs[key])
@@ -519,7 +693,7 @@ def test_unknown_names(chosen, message):
 
 
 def test_loading_subjects():
-    with pytest.raises(SubjectError, match="unknown subject 'nosuch'; there are csmooth, scipy"):
+    with pytest.raises(SubjectError, match="'nosuch'; there are csmooth, scipy, numpy"):
         load("nosuch")
     assert not load("scipy").held_to_bounds
     assert isinstance(load("scipy").answer("softmax", np.array("text"), {}), Failure)
@@ -580,6 +754,7 @@ def test_markdown(tmp_path):
     assert "`csmooth audit --seed 3`" in first
     assert first.count("\n| `") == len(spec.names()) * len(cases.DTYPES)
     assert "| `softmax` | float16 | < 0.501 |" in first
+    assert "| `silu` | float32 | ≤ 0.5 |" in first
     fresh = tmp_path / "accuracy.md"
     report.write_markdown(result, fresh, "csmooth audit")
     assert fresh.read_text().startswith(report.MARKERS[0])
@@ -617,7 +792,8 @@ def test_public_names():
 
 
 @pytest.mark.parametrize("module", ["csmooth.spec", "csmooth.audit.ulp", "csmooth.audit.truth",
-                                    "csmooth.audit.cases", "csmooth.audit.judge"])
+                                    "csmooth.audit.cases", "csmooth.audit.judge",
+                                    "csmooth.audit.elementwise"])
 def test_examples_in_the_documentation(module):
     results = doctest.testmod(importlib.import_module(module))
     assert results.attempted > 0

@@ -34,6 +34,17 @@ def test_audit_of_another_library_exits_0(capsys):
     assert max(map(len, captured.out.splitlines())) <= 100
 
 
+def test_several_functions_and_what_a_library_lacks(capsys):
+    pytest.importorskip("scipy")
+    assert cli.main(["audit", "scipy", "--function", "softplus", "silu", "expit", "--quick",
+                     "--dtype", "float32", "--family", "ordinary elements", "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "softplus float32" in out
+    assert "expit float32" in out
+    assert "silu float32" not in out
+    assert "note: scipy has no silu\n" in out
+
+
 def test_broken_bound_exits_1(capsys, monkeypatch):
     wrong = Subject("csmooth", {"softmax": lambda x, axis=None: np.zeros_like(x)},
                     held_to_bounds=True, module="csmooth")
@@ -45,7 +56,7 @@ def test_broken_bound_exits_1(capsys, monkeypatch):
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "required"),
     (["nosuch"], "invalid choice: 'nosuch'"),
-    (["audit", "nosuch"], "unknown subject 'nosuch'; there are csmooth, scipy"),
+    (["audit", "nosuch"], "unknown subject 'nosuch'; there are csmooth, scipy, numpy"),
     (["audit", "scipy", "--function", "sofmax"], "unknown function 'sofmax'"),
     (["audit", "scipy", "--family", "easy"], "unknown family 'easy'"),
     (["audit", "scipy", "--dtype", "float8"], "unknown dtype 'float8'"),
@@ -94,9 +105,10 @@ def test_hexadecimal_numbers(capsys):
 def test_list(capsys):
     assert cli.main(["audit", "--list"]) == 0
     out = capsys.readouterr().out
-    assert "subjects: csmooth, scipy" in out
+    assert "subjects: csmooth, scipy, numpy" in out
     assert "function softmax = exp(x_i) / sum_j exp(x_j)" in out
     assert "float16 < 0.501" in out
+    assert "function softplus = log(1 + exp(x)); ULP: float64 < 1, float32 <= 0.5" in out
     assert "family 'cancelling'" in out
 
 
@@ -117,7 +129,7 @@ def test_as_a_module():
     # The folder that holds the package under test, in case it is not installed.
     folder = str(pathlib.Path(csmooth.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": folder}
-    command = [sys.executable, "-m", "csmooth.audit"]
+    command = [sys.executable, "-P", "-m", "csmooth.audit"]
     done = subprocess.run([*command, "scipy", *SMALL[:-2], "--jobs", "2"], env=environment,
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -125,14 +137,14 @@ def test_as_a_module():
     failed = subprocess.run([*command, "nosuch"], env=environment, capture_output=True, text=True,
                             check=False)
     assert failed.returncode == 2
-    assert failed.stderr == "csmooth: unknown subject 'nosuch'; there are csmooth, scipy\n"
+    assert failed.stderr == "csmooth: unknown subject 'nosuch'; there are csmooth, scipy, numpy\n"
 
 
 def test_a_reader_that_leaves_early_is_no_failure():
     folder = str(pathlib.Path(csmooth.__file__).parents[1])
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-m", "csmooth.audit", "--list"], stdout=writing,
+    done = subprocess.run([sys.executable, "-P", "-m", "csmooth.audit", "--list"], stdout=writing,
                           env={**os.environ, "PYTHONPATH": folder}, stderr=subprocess.PIPE,
                           text=True, check=False)
     os.close(writing)

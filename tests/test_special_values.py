@@ -20,7 +20,7 @@ import csmooth
 from csmooth import spec
 
 inf, nan = math.inf, math.nan
-FUNCTIONS = {name: getattr(csmooth, name) for name in spec.names()}
+FUNCTIONS = {name: getattr(csmooth, name) for name in spec.names("reduction", "slicewise")}
 DTYPES = ("float64", "float32", "float16")
 # Short rows, rows on both sides of a vector and of the border to long rows, and several blocks.
 LENGTHS = (1, 2, 3, 8, 15, 16, 17, 33, 63, 64, 65, 200, 2048, 2049, 5000)

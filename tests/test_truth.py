@@ -3,7 +3,9 @@
 None of these tests needs csmooth's kernels.
 """
 
+import functools
 import math
+import time
 from fractions import Fraction
 
 import mpmath
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from csmooth import spec
-from csmooth.audit import cases, truth
+from csmooth.audit import cases, elementwise, truth
 from csmooth.audit.ulp import format_of, nearest, ulp, ulp_error
 
 SEED = 7
@@ -67,7 +69,7 @@ def test_half_precision_count():
 @pytest.mark.parametrize("function", spec.names())
 def test_agrees_with_the_special_value_table(function):
     for row in spec.get(function).special_values:
-        got = truth.evaluate(function, row.array("float64"), **row.kwargs)
+        got = truth.evaluate(function, row.array("float64"), *row.more("float64"), **row.kwargs)
         value, sign = got if isinstance(got, tuple) else (got, None)
         expected = np.array(row.expected, dtype=object).reshape(value.shape)
         assert np.all(ulp_error(value.astype(np.float64), expected) == 0.0), row.label
@@ -275,3 +277,191 @@ def test_not_a_row():
 def test_formats():
     assert [format_of(d).floor for d in cases.DTYPES] == [-1074, -149, -24]
     assert [format_of(d).precision for d in cases.DTYPES] == [53, 24, 11]
+
+
+# ------------------------------------------------------------------------- element-wise functions
+
+ELEMENTWISE = spec.names("elementwise")
+ELEMENT_FAMILIES = ("uniform bits", "ordinary elements", "branch points", "powers of two",
+                    "subnormal elements", "near a zero")
+
+
+# Correctly rounded answers as published with the known inputs, not computed by this package.
+@pytest.mark.parametrize(("function", "arguments", "value", "dtype"), [
+    ("expit", (-710.0,), 4.47628622567513e-309, "float64"),
+    ("expit", (-720.0,), 2.0322308024e-313, "float64"),
+    ("expit", (-90.0,), float(np.float32(8.194009e-40)), "float32"),
+    ("softplus", (20.1,), 20.10000000186501, "float64"),
+    ("softplus", (25.0,), 25.000000000013888, "float64"),
+    ("log_expit", (-300.0,), -300.0, "float32"),
+    ("log1mexp", (-1e-300,), -690.7755278982137, "float64"),
+    ("logsubexp", (0.0, 0.0), -math.inf, "float64"),
+    ("logaddexp", (1.0, math.inf), math.inf, "float64"),
+])
+def test_published_elementwise(function, arguments, value, dtype):
+    got = truth.evaluate(function, *arguments, dtype=dtype)
+    assert got.shape == ()
+    assert nearest(got.item(), dtype) == value
+
+
+@functools.cache
+def element_cases(dtype, count):
+    """Some elements of every family, by function."""
+    rng = np.random.default_rng(SEED)
+    found = {function: [] for function in ELEMENTWISE}
+    for family in ELEMENT_FAMILIES:
+        for case in cases.generate(family, dtype, quick=True):
+            for i in rng.permutation(case.x.size)[:count]:
+                found[case.function].append(tuple(float(a[i]) for a in (case.x, *case.more)))
+    return found
+
+
+#: The definition in balls of python-flint, which shares nothing with the engine's forms.
+DEFINITIONS = {
+    "softplus": lambda x: (1 + x.exp()).log(),
+    "inv_softplus": lambda y: (y.exp() - 1).log(),
+    "expit": lambda x: 1 / (1 + (-x).exp()),
+    "logit": lambda p: (p / (1 - p)).log(),
+    "log_expit": lambda x: -(1 + (-x).exp()).log(),
+    "log1mexp": lambda x: (1 - x.exp()).log(),
+    "silu": lambda x: x / (1 + (-x).exp()),
+    "logaddexp": lambda x, y: (x.exp() + y.exp()).log(),
+    "logsubexp": lambda x, y: (x.exp() - y.exp()).log(),
+}
+
+
+def ball(value):
+    import flint
+
+    man, exp = value.man_exp
+    return flint.arb(int(-man if value < 0 < man else man)) * flint.arb(2) ** int(exp)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_elementwise_agrees_with_arb_balls(function, dtype):
+    flint = pytest.importorskip("flint")
+    before = flint.ctx.prec
+    judged = 0
+    try:
+        for arguments in element_cases(dtype, 15)[function]:
+            # The definition cannot be evaluated as it stands where an exponential has more bits
+            # than fit: those arguments are the next test's.
+            if any(abs(a) > 1500.0 for a in arguments):
+                continue
+            value, = truth.evaluate(function, *([a] for a in arguments), dtype=dtype).tolist()
+            if not isinstance(value, mpmath.mpf):
+                continue
+            flint.ctx.prec = 6000
+            expected = DEFINITIONS[function](*map(flint.arb, arguments))
+            if not expected.is_finite():            # the difference of two balls holds zero
+                flint.ctx.prec = 30000
+                expected = DEFINITIONS[function](*map(flint.arb, arguments))
+            unit = flint.arb(ulp(value, dtype)) * flint.arb(2) ** -31
+            # A ball comparison is true only if it holds for every point of the ball.
+            assert abs(expected - ball(value)) < unit, arguments
+            # It rounds to the same number: no middle of two numbers lies between.
+            rounded = np.dtype(dtype).type(nearest(value, dtype))
+            low, high = (np.nextafter(rounded, rounded.dtype.type(to))
+                         for to in (-math.inf, math.inf))
+            if math.isfinite(low) and math.isfinite(high):
+                low, rounded, high = map(flint.arb, map(float, (low, rounded, high)))
+                assert low + rounded < 2 * expected < rounded + high, arguments
+            judged += 1
+    finally:
+        flint.ctx.prec = before
+    assert judged >= 30
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_elementwise_agrees_with_the_sum_of_exponentials(dtype):
+    """The other engine of this package, which has no log1p and no expm1, and takes any argument."""
+    one, other = element_cases(dtype, 40), functools.partial(truth.logsumexp, dtype=dtype)
+    rewritten = {
+        "softplus": lambda x: other([x, 0.0])[0],
+        "inv_softplus": lambda y: other([y, 0.0], [1.0, -1.0])[0],
+        "log_expit": lambda x: -other([-x, 0.0])[0],
+        "log1mexp": lambda x: other([0.0, x], [1.0, -1.0])[0],
+        "logaddexp": lambda x, y: other([x, y])[0],
+        "logsubexp": lambda x, y: other([x, y], [1.0, -1.0])[0],
+        "expit": lambda x: truth.softmax([x, 0.0], positions=[0], dtype=dtype)[0],
+    }
+    for function, definition in rewritten.items():
+        for arguments in one[function]:
+            value, = truth.evaluate(function, *([a] for a in arguments), dtype=dtype).tolist()
+            with mpmath.workprec(6000):
+                expected = definition(*arguments)
+                if isinstance(expected, float) and not math.isfinite(expected):
+                    assert value == expected
+                else:
+                    assert abs(value - expected) <= 2 * AGREEMENT * ulp(expected, dtype), arguments
+
+
+def test_both_backends_agree_on_elements(monkeypatch):
+    if truth.gmpy2 is None:
+        pytest.skip("gmpy2 is not installed")
+    for dtype in cases.DTYPES:
+        for function, chosen in element_cases(dtype, 12).items():
+            arguments = list(map(np.array, zip(*chosen, strict=True)))
+            results = []
+            for use_gmpy2 in (True, False):
+                monkeypatch.setattr(truth, "_backend", truth._Backend(use_gmpy2))
+                results.append(truth.evaluate(function, *arguments, dtype=dtype).tolist())
+            for first, second in zip(*results, strict=True):
+                assert nearest(first, dtype) == nearest(second, dtype)
+                if isinstance(first, mpmath.mpf):
+                    with mpmath.workprec(4000):
+                        assert abs(first - second) <= 2 * AGREEMENT * ulp(first, dtype)
+
+
+@pytest.mark.parametrize(("function", "argument", "exact", "side"), [
+    ("softplus", 800.0, 800.0, 1), ("softplus", 1e300, 1e300, 1),
+    ("log_expit", -1e300, -1e300, -1), ("log_expit", -800.0, -800.0, -1),
+    ("inv_softplus", 800.0, 800.0, -1), ("inv_softplus", 1e300, 1e300, -1),
+    ("expit", 800.0, 1.0, -1), ("expit", 1e300, 1.0, -1), ("expit", 40.0, 1.0, -1),
+    ("expit", 1e-300, 0.5, 1), ("expit", -5e-324, 0.5, -1), ("expit", 1e-20, 0.5, 1),
+    ("silu", 800.0, 800.0, -1), ("silu", 1e300, 1e300, -1),
+    ("silu", 1e-300, 0.5e-300, 1), ("silu", -1e-300, -0.5e-300, 1), ("silu", 1e-20, 0.5e-20, 1),
+    ("silu", 3 * 5e-324, Fraction(3, 2**1075), 1), ("silu", -5e-324, Fraction(-1, 2**1075), 1),
+    ("softplus", -800.0, 0, 1), ("softplus", -1e300, 0, 1), ("silu", -1e300, 0, -1),
+    ("log1mexp", -1e300, 0, -1), ("log_expit", 1e300, 0, -1), ("expit", -1e300, 0, 1),
+])
+def test_the_truth_is_on_the_right_side_of_the_numbers_it_is_next_to(function, argument, exact,
+                                                                     side):
+    value, = truth.evaluate(function, [argument]).tolist()
+    man, exp = value.man_exp
+    value = (-1 if value < 0 else 1) * abs(Fraction(int(man))) * Fraction(2) ** int(exp)
+    difference = value - Fraction(exact)
+    assert (difference > 0) - (difference < 0) == side
+    assert abs(difference) < Fraction(ulp(exact)) / 16
+
+
+def test_exact_elements():
+    for dtype in cases.DTYPES:
+        for function, argument, exact in (("expit", 0.0, 0.5), ("expit", -0.0, 0.5),
+                                          ("logit", 0.5, 0.0), ("silu", -0.0, -0.0)):
+            value, = truth.evaluate(function, [argument], dtype=dtype).tolist()
+            assert (value, math.copysign(1.0, value)) == (exact, math.copysign(1.0, exact))
+
+
+@pytest.mark.parametrize("function", ELEMENTWISE)
+def test_every_half_precision_number_is_quick(function):
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    arguments = [x, np.random.default_rng(SEED).permutation(x)][:spec.get(function).arity]
+    start = time.perf_counter()
+    values = truth.evaluate(function, *arguments, dtype="float16")
+    seconds = time.perf_counter() - start
+    # Half a second where MPFR computes; mpmath takes some ten times as long.
+    assert seconds < (10.0 if truth.gmpy2 is not None else 120.0)
+    assert values.shape == x.shape
+
+
+def test_elementwise_shapes_and_positions():
+    x = np.random.default_rng(SEED).normal(size=(3, 4))
+    whole = truth.evaluate("logaddexp", x, x[0])
+    assert whole.shape == (3, 4)
+    assert whole[1, 2] == truth.evaluate("logaddexp", x[1, 2], x[0, 2]).item()
+    assert truth.evaluate("logaddexp", x, x[0], positions=[6, 1]).tolist() == [whole[1, 2],
+                                                                              whole[0, 1]]
+    with pytest.raises(TypeError, match="float64, float32 or float16"):
+        elementwise.softplus([0.0], dtype="complex128")

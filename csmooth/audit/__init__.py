@@ -12,7 +12,7 @@ so that importing csmooth never needs them.
 
 Modules
 -------
-truth
+truth, elementwise
     The true values, with a proven error bound.
 ulp
     The distance between a number and the truth.
@@ -22,6 +22,8 @@ subjects
     The implementations under audit.
 judge
     The run: cases to subjects, answers against the truth.
+exhaustive
+    Every input of a dtype, against a certified rounding.
 report, cli
     Tables and the command line.
 """
@@ -49,7 +51,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in ("cases", "cli", "judge", "report", "subjects", "truth", "ulp"):
+    if name in ("cases", "cli", "elementwise", "exhaustive", "judge", "report", "subjects",
+                "truth", "ulp"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -4,6 +4,9 @@ A family is a function that yields rows for one dtype; a row is put to every fun
 its arguments.  What is hard about a family is written in its docstring's first line, which the
 report shows.  Thresholds follow the dtype (`_Limits`), so that the float32 and float16 families
 ask the same questions as the float64 one.
+
+The families of element-wise functions are at the end: for every function of that kind they draw
+arguments within its domain, from the intervals that the registry states.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +23,8 @@ import numpy as np
 
 from csmooth import spec
 
-__all__ = ["DEFAULT_SEED", "DTYPES", "FAMILIES", "Case", "Family", "generate", "literal",
-           "rebuild", "unavailable"]
+__all__ = ["DEFAULT_SEED", "DTYPES", "FAMILIES", "Case", "Family", "WorstInput", "generate",
+           "literal", "read_worst", "rebuild", "unavailable"]
 
 #: Seed of the default run, an arbitrary number that stays: the same inputs everywhere.
 DEFAULT_SEED = 20240229
@@ -44,8 +48,11 @@ _LARGE = 1 << 20
 _LITERAL = 64
 #: Rows of the digits data set that are judged, and the rows the classifier is fitted on.
 _DIGITS_JUDGED, _DIGITS_FITTED = 150, 900
+#: Elements of each element-wise function in a family, and of the arrays they come in: a prime, so
+#: that no vector length divides it.
+_ELEMENTS, _TOGETHER = 600, 257
 
-_ALL = ("logsumexp", "softmax", "log_softmax")
+_ALL = spec.names("reduction", "slicewise")
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Case:
         Flat positions of the result that are judged; None for all of them.
     expected : tuple or None
         The exact value, and sign if there is one, where the registry states them.
+    more : tuple of ndarray
+        Second argument of functions of two; read-only.
     """
 
     function: str
@@ -83,6 +92,22 @@ class Case:
     label: str
     positions: np.ndarray | None = None
     expected: tuple[Any, ...] | None = None
+    more: tuple[np.ndarray, ...] = ()
+
+    def at(self, position: int) -> Case:
+        """Give the case of one element alone, of an element-wise function.
+
+        Parameters
+        ----------
+        position : int
+            Flat position of the element.
+
+        Returns
+        -------
+        Case
+        """
+        x, *more = (a.ravel()[position:position + 1] for a in (self.x, *self.more))
+        return replace(self, x=x, more=tuple(more), expected=None)
 
 
 @dataclass(frozen=True)
@@ -95,6 +120,7 @@ class _Row:
     functions: tuple[str, ...] = _ALL
     expected: tuple[Any, ...] | None = None
     sampled: bool = False
+    more: tuple[np.ndarray, ...] = ()
 
 
 class _Limits:
@@ -127,6 +153,10 @@ class _Context:
     def rows(self, full: int) -> range:
         share = _HALF_SHARE if self.dtype == "float16" else 1.0
         return range(max(4, round(full * share * (_QUICK if self.quick else 1.0))))
+
+    def elements(self) -> int:
+        """Number of elements of an element-wise function."""
+        return len(self.rows(_ELEMENTS))
 
     def length(self) -> int:
         """Draw a row length: 2, 3 and 10, the common numbers of classes, half of the time."""
@@ -370,9 +400,11 @@ def _known(c: _Context) -> Iterator[_Row]:
             continue
         # A row without weights is a fair question to every function; a long one to those
         # that it was reported for.
-        plain = not hard.kwargs and hard.size <= _SHORT and hard.mask is None
+        plain = (0 < hard.size <= _SHORT and not hard.kwargs and hard.mask is None
+                 and set(hard.functions) & set(_ALL))
         yield _Row(hard.array(), f"known input {hard.number}, {hard.source}", hard.kwargs,
-                   _ALL if plain and hard.size else hard.functions)
+                   tuple(dict.fromkeys((*_ALL, *hard.functions))) if plain else hard.functions,
+                   more=hard.more())
 
 
 def _special(c: _Context) -> Iterator[_Row]:
@@ -382,7 +414,179 @@ def _special(c: _Context) -> Iterator[_Row]:
             continue
         for row in function.special_values:
             expected = (row.expected,) if row.sign is None else (row.expected, row.sign)
-            yield _Row(row.array(c.dtype), row.label, row.kwargs, (function.name,), expected)
+            yield _Row(row.array(c.dtype), row.label, row.kwargs, (function.name,), expected,
+                       more=row.more(c.dtype))
+
+
+# ------------------------------------------------------------------------- element-wise functions
+
+
+def _arrays(c: _Context, function: spec.FunctionSpec, label: str, *arguments: Any
+            ) -> Iterator[_Row]:
+    """Bring elements into the domain and the dtype, leave out the rest, cut them into arrays."""
+    arrays = [c.array(np.abs(a) if low == 0.0 else -np.abs(a) if high == 0.0 else a)
+              for a, (low, high) in zip(arguments, function.intervals, strict=True)]
+    inside = np.logical_and.reduce([np.isfinite(a) & (a >= low) & (a <= high)
+                                    for a, (low, high) in zip(arrays, function.intervals,
+                                                              strict=True)])
+    x, *more = (a[inside] for a in arrays)
+    if function.arity == 2:                         # the larger one first, or either
+        swap = x < more[0] if function.ordered else c.rng.random(x.size) < 0.5
+        x, more = np.where(swap, more[0], x), [np.where(swap, x, more[0])]
+    for start in range(0, x.size, _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        yield _Row(x[part].copy(), label, functions=(function.name,),
+                   more=tuple(y[part].copy() for y in more))
+
+
+def _elementwise() -> Iterator[spec.FunctionSpec]:
+    return map(spec.get, spec.names("elementwise"))
+
+
+def _signs(c: _Context, n: int) -> np.ndarray:
+    return c.rng.choice((-1.0, 1.0), n)
+
+
+def _bits_between(c: _Context, low: float, high: float, n: int) -> np.ndarray:
+    """Draw positive numbers whose bit patterns are uniform between those of two numbers."""
+    unsigned = np.dtype(f"u{np.dtype(c.dtype).itemsize}")
+    first, last = c.array([low, high]).view(unsigned).tolist()
+    return c.rng.integers(first, last + 1, n, dtype=unsigned).view(c.dtype)
+
+
+def _beside(c: _Context, centres: np.ndarray) -> np.ndarray:
+    """Draw a neighbour of each number: some steps away, or at a relative distance 2**-k."""
+    n = centres.size
+    near = c.array(centres)
+    with np.errstate(over="ignore"):
+        far = near * (1.0 + _signs(c, n) * 2.0 ** -c.rng.uniform(1.0, c.limits.precision, n))
+        steps = np.spacing(near).astype(np.float64) * c.rng.integers(-8, 9, n)
+        return np.where(c.rng.random(n) < 0.5, near.astype(np.float64) + steps, far)
+
+
+def _thresholds(c: _Context, n: int) -> np.ndarray:
+    """Draw positive numbers where an implementation may change its formula, for exponentials."""
+    limits, log2 = c.limits, math.log(2.0)
+    named = np.array([
+        log2, 0.5 * log2, 1.0, 33.3, 37.0, limits.log_max, -limits.log_tiny, -limits.log_least,
+        -limits.log_least + log2,                   # half the smallest number
+        0.5 * limits.precision * log2, limits.precision * log2, (limits.precision + 1) * log2])
+    # Multiples of log(2)/2, where an argument reduction steps; multiples of 1/4; powers of two.
+    steps = np.round(c.rng.uniform(1.0, -2.0 * limits.log_least / log2, n)) * (0.5 * log2)
+    few = c.rng.integers(1, 9, n) * (0.5 * log2)
+    quarters = c.rng.integers(1, 241, n) * 0.25
+    powers = 2.0 ** c.rng.integers(-limits.precision - 2, 12, n)
+    kinds = (c.rng.choice(named, n), steps, few, quarters, powers)
+    return np.choose(c.rng.integers(0, len(kinds), n), kinds)
+
+
+def _uniform_bits(c: _Context) -> Iterator[_Row]:
+    """Element-wise: bit patterns uniform over the domain, and over where most happens."""
+    limits = c.limits
+    for function in _elementwise():
+        n = c.elements()
+        top = min(limits.max, max(abs(v) for v in function.intervals[0]))
+        whole = [_bits_between(c, 0.0, top, n) * _signs(c, n) for _ in function.intervals]
+        yield from _arrays(c, function, "uniform bits", *whole)
+        low, high = 2.0 ** -min(limits.precision + 8, 20 - math.log2(limits.tiny)), \
+            min(top, -1.05 * limits.log_least)
+        active = [_bits_between(c, low, high, n) * _signs(c, n) for _ in function.intervals]
+        yield from _arrays(c, function, "uniform bits, neither tiny nor huge", *active)
+
+
+def _ordinary_elements(c: _Context) -> Iterator[_Row]:
+    """Element-wise: normal numbers of several scales, probabilities."""
+    for function in _elementwise():
+        n = c.elements()
+        if function.intervals[0] == (0.0, 1.0):
+            p = np.where(c.rng.random(n) < 0.5, c.rng.random(n),
+                         1.0 / (1.0 + np.exp(-c.rng.normal(0.0, 3.0, n))))
+            yield from _arrays(c, function, "probabilities", p)
+            continue
+        scale = c.rng.choice((0.1, 1.0, 3.0, 10.0, 30.0), n)
+        offset = c.rng.choice((0.0, -20.0, 30.0), n) if function.arity == 2 else 0.0
+        x = [c.rng.normal(offset, scale) for _ in function.intervals]
+        yield from _arrays(c, function, "normal, scales 0.1 to 30", *x)
+
+
+def _branch_points(c: _Context) -> Iterator[_Row]:
+    """Element-wise: next to where an implementation may change its formula."""
+    for function in _elementwise():
+        n = 2 * c.elements()
+        centres = _thresholds(c, n)
+        if function.intervals[0] == (0.0, 1.0):
+            named = c.rng.choice((0.5, 0.25, 0.75, 0.3, 0.65, 1 / 3, 2 / 3, 1.0), n)
+            steps = 1.0 / (1.0 + np.exp(np.minimum(centres * _signs(c, n), 700.0)))
+            p = _beside(c, np.where(c.rng.random(n) < 0.5, named, steps))
+            yield from _arrays(c, function, "next to thresholds", p)
+        elif function.arity == 1:
+            x = _beside(c, centres) * _signs(c, n)
+            yield from _arrays(c, function, "next to thresholds", x)
+        else:
+            # The difference is at a threshold, exactly where one argument is 0.
+            x = np.choose(c.rng.integers(0, 4, n), (
+                np.zeros(n), c.rng.normal(0.0, 10.0, n), -_thresholds(c, n), _thresholds(c, n)))
+            yield from _arrays(c, function, "thresholds apart", x, x - _beside(c, centres))
+            steps = np.spacing(c.array(x)).astype(np.float64) * c.rng.integers(0, 9, n)
+            yield from _arrays(c, function, "neighbours", x, c.array(x) - steps)
+
+
+def _powers_of_two(c: _Context) -> Iterator[_Row]:
+    """Element-wise: powers of two and their neighbours."""
+    low, high = round(math.log2(c.limits.least)), round(math.log2(c.limits.max))
+    for function in _elementwise():
+        n = c.elements()
+        top = 1 if function.intervals[0][1] == 1.0 else high
+        x = [_beside(c, np.ldexp(_signs(c, n), c.rng.integers(low, top, n)))
+             for _ in function.intervals]
+        yield from _arrays(c, function, "powers of two", *x)
+
+
+def _subnormal_elements(c: _Context) -> Iterator[_Row]:
+    """Element-wise: subnormal arguments, and subnormal results."""
+    limits = c.limits
+    for function in _elementwise():
+        n = c.elements()
+        small = _bits_between(c, limits.least, 4.0 * limits.tiny, n) * _signs(c, n)
+        # Of exp(x) as of x * exp(x): the range of silu is a little lower.
+        x = c.rng.uniform(limits.log_least - 10.0, limits.log_tiny + 4.0, n)
+        if function.arity == 1:
+            yield from _arrays(c, function, "subnormal arguments", small)
+            if function.intervals[0][1] != 1.0:
+                both = np.abs(x) if function.name == "log_expit" else x
+                yield from _arrays(c, function, "subnormal results", both)
+        else:
+            other = np.where(c.rng.random(n) < 0.5, 0.0, small.astype(np.float64))
+            yield from _arrays(c, function, "subnormal results", other, x)
+            yield from _arrays(c, function, "subnormal arguments", small,
+                               c.rng.permutation(small))
+            # log(e^a +- e^x) is a +- e^x for such small a: here the two nearly cancel.
+            small = np.exp(np.maximum(x, limits.log_least)) * (1.0 if function.ordered else -1.0)
+            yield from _arrays(c, function, "differences of subnormal numbers", _beside(c, small),
+                               x)
+
+
+def _near_a_zero(c: _Context) -> Iterator[_Row]:
+    """Element-wise: where the result is next to 0 though no argument is."""
+    limits = c.limits
+    for function in _elementwise():
+        n = 2 * c.elements()
+        # p from 0.5 down to where log1p(-p) is still a normal number
+        p = 0.5 * np.exp(c.rng.random(n) * max(limits.log_tiny, -690.0))
+        if function.name == "inv_softplus":
+            yield from _arrays(c, function, "around log(2)", _beside(c, np.full(n, math.log(2.0))))
+        elif function.name == "logit":
+            yield from _arrays(c, function, "around 1/2", _beside(c, np.full(n, 0.5)))
+        elif function.name == "logaddexp":
+            x, y = c.array(np.log(p)), c.array(np.log1p(-p))
+            x = x + np.spacing(x) * c.rng.integers(-2, 3, n)
+            yield from _arrays(c, function, "log p, log(1 - p)", x, y)
+        elif function.name == "logsubexp":
+            y = c.array(c.rng.choice((1.0, 10.0, -0.9 * limits.log_tiny), n)
+                        * c.rng.uniform(-1.0, 1.0, n))
+            x = c.array(np.logaddexp(y.astype(np.float64), 0.0))
+            x = x + np.spacing(x) * c.rng.integers(-2, 3, n)
+            yield from _arrays(c, function, "exp(x) next to exp(y) + 1", x, y)
 
 
 @dataclass(frozen=True)
@@ -433,6 +637,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
         Family("masked", _masked, _WIDE),
         Family("bit patterns", _bit_patterns),
         Family("digits", _digits, _WIDE, needs="sklearn"),
+        Family("uniform bits", _uniform_bits),
+        Family("ordinary elements", _ordinary_elements),
+        Family("branch points", _branch_points),
+        Family("powers of two", _powers_of_two),
+        Family("subnormal elements", _subnormal_elements),
+        Family("near a zero", _near_a_zero),
         Family("known inputs", _known),
         Family("long rows", _long_rows, _WIDE),
         Family("special values", _special),
@@ -518,11 +728,14 @@ def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = Non
     for index, row in enumerate(chosen.rows(context)):
         positions = _positions(row, sampling)
         row.x.flags.writeable = False
+        for y in row.more:
+            y.flags.writeable = False
         kwargs = _as_arrays(row.kwargs, row.x.dtype)
         for function in row.functions:
             if functions is None or function in functions:
                 yield Case(function, dtype, family, index, row.x, kwargs, row.label,
-                           None if function == "logsumexp" else positions, row.expected)
+                           None if function == "logsumexp" else positions, row.expected,
+                           row.more)
 
 
 def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, quick: bool = False
@@ -580,19 +793,77 @@ def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, qu
     str
         An expression in terms of `module` and ``np``, with hexadecimal floating-point numbers.
     """
+    again = (f"csmooth.audit.cases.rebuild({case.family!r}, {case.dtype!r}, {case.index}, "
+             f"seed={seed}, quick={quick})")
     if case.x.size > _LITERAL:
-        x = (f"csmooth.audit.cases.rebuild({case.family!r}, {case.dtype!r}, {case.index}, "
-             f"seed={seed}, quick={quick}).x")
+        x = f"{again}.x"
     elif isinstance(case.x, np.ma.MaskedArray):
         x = f"np.ma.array({_array_literal(case.x.data)}, mask={case.x.mask.tolist()})"
     else:
         x = _array_literal(case.x)
     arguments = [x]
+    for i, y in enumerate(case.more):
+        arguments.append(f"{again}.more[{i}]" if y.size > _LITERAL else _array_literal(y))
     for name, value in case.kwargs.items():
         if isinstance(value, np.ndarray) and value.size > _LITERAL:
-            arguments.append(f"{name}={x.removesuffix('.x')}.kwargs[{name!r}]")
+            arguments.append(f"{name}={again}.kwargs[{name!r}]")
         elif isinstance(value, np.ndarray):
             arguments.append(f"{name}={_array_literal(value)}")
         else:
             arguments.append(f"{name}={value!r}")
     return f"{module}.{case.function}({', '.join(arguments)})"
+
+
+# ------------------------------------------------------------------------- files of hard arguments
+
+
+@dataclass(frozen=True)
+class WorstInput:
+    """One line of a file of hard arguments.
+
+    Attributes
+    ----------
+    arguments : tuple of float
+        One per argument of the function.
+    comment : str
+        The error that was found, and where the input came from.
+    """
+
+    arguments: tuple[float, ...]
+    comment: str
+
+
+def read_worst(path: str | Path) -> list[WorstInput]:
+    """Read a file of hard arguments: hexadecimal floating-point numbers and a comment a line.
+
+    Parameters
+    ----------
+    path : path-like
+        A text file; text from ``#`` on is comment, lines without numbers are skipped.
+
+    Returns
+    -------
+    list of WorstInput
+        In the order of the file.
+
+    Raises
+    ------
+    ValueError
+        If a line holds something else, or another number of arguments than the one before;
+        the message names the line.
+    """
+    found: list[WorstInput] = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        numbers, _, comment = line.partition("#")
+        try:
+            arguments = tuple(map(float.fromhex, numbers.split()))
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {numbers.strip()!r} is not a list of hexadecimal "
+                             "numbers") from error
+        if not arguments:
+            continue
+        if found and len(arguments) != len(found[0].arguments):
+            raise ValueError(f"{path}:{number}: {len(arguments)} arguments, "
+                             f"{len(found[0].arguments)} before")
+        found.append(WorstInput(arguments, comment.strip()))
+    return found

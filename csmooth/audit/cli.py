@@ -48,19 +48,33 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("subjects", nargs="*", metavar="SUBJECT",
                        help="what is judged (default: csmooth scipy)")
     for name, what in (("function", "functions"), ("dtype", "dtypes"), ("family", "families")):
-        audit.add_argument(f"--{name}", action="append", metavar="NAME",
-                           help=f"judge only this; may be repeated (default: all {what})")
+        audit.add_argument(f"--{name}", action="extend", nargs="+", metavar="NAME",
+                           help=f"judge only these (default: all {what}); subjects come first")
     audit.add_argument("--seed", type=_natural, help="seed of the random inputs (default: fixed)")
     audit.add_argument("--quick", action="store_true", help="fewer and shorter inputs")
-    audit.add_argument("--jobs", type=_positive, default=_default_jobs(), metavar="N",
+    audit.add_argument("--jobs", type=_positive, metavar="N",
                        help="processes that compute truths (default: the cores, at most "
-                            f"{_MOST_JOBS})")
+                            f"{_MOST_JOBS} but for --exhaustive)")
     audit.add_argument("--markdown", type=Path, metavar="FILE",
                        help="also write the accuracy table to FILE, between its markers")
     audit.add_argument("--hex", action="store_true",
                        help="also print every worst input with hexadecimal numbers")
     audit.add_argument("--list", action="store_true",
                        help="list subjects, functions with bounds, and families; judge nothing")
+    proof = audit.add_argument_group(
+        "proof by trying every input", "The one-argument functions in float32 and float16, the "
+        "two-argument ones in float16, of csmooth alone; with --dtype and --jobs.")
+    proof.add_argument("--exhaustive", action="extend", nargs="+", metavar="NAME",
+                       help="prove that these functions are correctly rounded")
+    part = proof.add_mutually_exclusive_group()
+    part.add_argument("--slice", type=_slice, metavar="START:STOP",
+                      help="only inputs whose bits are in this range, as in 0x3f800000:2**30")
+    part.add_argument("--sample", type=_count, metavar="N",
+                      help="only N inputs spread evenly, as in 2**22")
+    proof.add_argument("--resume", action="store_true",
+                       help="go on where an interrupted run of the same build stopped")
+    proof.add_argument("--record", type=Path, metavar="FILE",
+                       help="write the result of a complete run into the table of FILE")
     audit.set_defaults(action=_audit)
     config = commands.add_parser("config", help="show version, compiler and SIMD level",
                                  description="Show version, compiler and SIMD level.")
@@ -82,13 +96,26 @@ def _positive(text: str) -> int:
     return value
 
 
-_natural.__name__ = _positive.__name__ = "number"   # argparse: "invalid number value: 'x'"
+def _count(text: str) -> int:
+    base, power, exponent = text.partition("**")
+    # A power beyond 64 bits is no number of inputs, and might take for ever.
+    return int(base, 0) ** min(int(exponent), 64) if power else int(base, 0)
 
 
-def _default_jobs() -> int:
+def _slice(text: str) -> tuple[int, int]:
+    start, _, stop = text.partition(":")
+    return _count(start), _count(stop)
+
+
+# argparse: "invalid number value: 'x'"
+_natural.__name__ = _positive.__name__ = _count.__name__ = "number"
+_slice.__name__ = "START:STOP"
+
+
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):            # not on macOS and Windows
-        return min(_MOST_JOBS, len(os.sched_getaffinity(0)))
-    return min(_MOST_JOBS, os.cpu_count() or 1)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _show(to: Any, *printers: Callable[[Any], None]) -> None:
@@ -119,7 +146,7 @@ def _list(to: Any) -> None:
 
     to.print("subjects: " + ", ".join(SUBJECTS))
     for function in spec.REGISTRY.values():
-        bounds = ", ".join(f"{dtype} < {bound:g}" for dtype, bound in function.bounds.items())
+        bounds = ", ".join(f"{dtype} {function.bound_text(dtype)}" for dtype in function.bounds)
         to.print(f"function {function.name} = {function.formula}; ULP: {bounds}")
     for family in cases.FAMILIES.values():
         to.print(f"family {family.name!r}: {family.description}")
@@ -132,6 +159,11 @@ def _audit(options: argparse.Namespace, command: str) -> int:
     from csmooth.audit import cases, judge, report
     from csmooth.audit.subjects import SubjectError
 
+    if options.exhaustive:
+        return _exhaustive(options)
+    for name in ("slice", "sample", "resume", "record"):
+        if getattr(options, name) not in (None, False):
+            raise _Refusal(f"--{name} goes with --exhaustive")
     to = report.console()
     if options.list:
         _show(to, _list)
@@ -153,7 +185,8 @@ def _audit(options: argparse.Namespace, command: str) -> int:
                                functions=options.function, dtypes=options.dtype,
                                families=options.family,
                                seed=cases.DEFAULT_SEED if options.seed is None else options.seed,
-                               quick=options.quick, jobs=options.jobs, progress=show)
+                               quick=options.quick, progress=show,
+                               jobs=options.jobs or min(_MOST_JOBS, _cores()))
         except (SubjectError, ValueError) as error:
             raise _Refusal(str(error)) from error
         except BrokenExecutor as error:
@@ -169,6 +202,52 @@ def _audit(options: argparse.Namespace, command: str) -> int:
         except (OSError, ValueError) as error:
             raise _Refusal(f"--markdown: {error}") from error
     return _OK if result.passed else _BROKEN
+
+
+def _exhaustive(options: argparse.Namespace) -> int:
+    from rich import progress as bars
+
+    from csmooth.audit import exhaustive, report
+
+    for name in ("subjects", "function", "family", "seed", "quick", "markdown", "hex", "list"):
+        if getattr(options, name) not in (None, False, []):
+            option = "SUBJECT" if name == "subjects" else f"--{name}"
+            raise _Refusal(f"--exhaustive does not go with {option}")
+    if options.record is not None and (options.slice, options.sample) != (None, None):
+        raise _Refusal("--record: only a run of all inputs is recorded")
+    if options.record is not None and not options.record.absolute().parent.is_dir():
+        raise _Refusal(f"--record: there is no directory {options.record.absolute().parent}")
+    passed = True
+    try:
+        plans = [exhaustive.plan(name, dtype, positions=options.slice, sample=options.sample)
+                 for name in options.exhaustive for dtype in options.dtype or (None,)]
+        errors = report.console(sys.stderr)
+        for plan in plans:
+            with bars.Progress(bars.TextColumn("{task.description}"), bars.BarColumn(),
+                               bars.TaskProgressColumn(), bars.TimeElapsedColumn(),
+                               bars.TextColumn("left"), bars.TimeRemainingColumn(),
+                               bars.TextColumn("{task.fields[misrounded]} misrounded"),
+                               console=errors, transient=True,
+                               disable=not errors.is_terminal) as progress:
+                bar = progress.add_task(f"{plan.function} {plan.dtype}", misrounded=0,
+                                        total=plan.stop - plan.start)
+
+                def show(tally: exhaustive.Tally, progress: bars.Progress = progress,
+                         bar: bars.TaskID = bar) -> None:
+                    progress.update(bar, completed=tally.checked, misrounded=tally.misrounded)
+
+                tally = exhaustive.run(plan, jobs=options.jobs or _cores(), resume=options.resume,
+                                       progress=show)
+            _show(report.console(), functools.partial(exhaustive.print_tally, plan, tally))
+            if options.record is not None:
+                exhaustive.record(plan, tally, options.record)
+            passed = passed and not tally.misrounded
+    except (OSError, ValueError, TypeError, ArithmeticError) as error:
+        raise _Refusal(str(error)) from error
+    except BrokenExecutor as error:
+        raise _Refusal(f"a worker process ended before its time ({error}); "
+                       "--jobs 1 does without them") from error
+    return _OK if passed else _BROKEN
 
 
 def _config(options: argparse.Namespace, command: str) -> int:

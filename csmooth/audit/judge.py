@@ -123,7 +123,8 @@ class Breach:
     error : float
         In ULP.
     bound : float
-        What the error had to stay below; 0 for special values.
+        What the error had to stay below, or for `csmooth.spec.CORRECTLY_ROUNDED` not to
+        exceed; 0 for special values.
     worst : Worst
         The input.
     """
@@ -246,7 +247,7 @@ def _truth_of(case: Case) -> tuple[list[Any], list[Any] | None]:
     else:
         kwargs = {name: value for name, value in case.kwargs.items()
                   if name in ("axis", "b", "where", "return_sign", "keepdims")}
-        result = truth.evaluate(case.function, case.x, positions=case.positions,
+        result = truth.evaluate(case.function, case.x, *case.more, positions=case.positions,
                                 dtype=case.dtype, **kwargs)
         result = result if isinstance(result, tuple) else (result,)
         both = [part.ravel().tolist() for part in result]
@@ -255,6 +256,8 @@ def _truth_of(case: Case) -> tuple[list[Any], list[Any] | None]:
 
 def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list[_Verdict | None]:
     """Compute the truth once and hold every subject's answer against it."""
+    if all(answer is None for answer in answers):
+        return [None] * len(answers)
     form = format_of(case.dtype)
     values, signs = _truth_of(case)
     rounded = [nearest(value, case.dtype) for value in values]
@@ -272,6 +275,8 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list
                   for got, value in zip(answer.value.tolist(), values, strict=True)]
         right = [got == nearby or (got != got and nearby != nearby)
                  for got, nearby in zip(answer.value.tolist(), rounded, strict=True)]
+        if spec.get(case.function).kind == "elementwise":
+            _sharpen(case, answer.value.tolist(), values, rounded, errors, right)
         if signs is not None:
             for i, (got, sign) in enumerate(zip(answer.sign.tolist(), signs, strict=True)):
                 # The sign of an undefined sum is not stated anywhere.
@@ -293,6 +298,19 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list
     return verdicts
 
 
+def _sharpen(case: Case, answer: list[float], values: list[Any], rounded: list[float],
+             errors: list[float], right: list[bool]) -> None:
+    """Judge what an element-wise truth says beyond the distance: rounding, and signs of zeros."""
+    for i, (got, value, nearby) in enumerate(zip(answer, values, rounded, strict=True)):
+        if got == 0.0 == nearby and math.copysign(1.0, got) != math.copysign(1.0, nearby) and (
+                value != 0.0 or case.expected is not None):
+            # The table and truths next to zero state the sign.
+            errors[i], right[i] = math.inf, False
+        elif not right[i] and errors[i] <= spec.CORRECTLY_ROUNDED:
+            # The truth is next to the middle of two numbers, on the other side.
+            errors[i] = math.nextafter(spec.CORRECTLY_ROUNDED, math.inf)
+
+
 _Task = list[tuple[Case, list[_Answer | Failure | None]]]
 
 
@@ -305,7 +323,7 @@ def _judge_task(task: _Task) -> list[list[_Verdict | None]]:
 
 def _result_shape(case: Case) -> tuple[int, ...]:
     if spec.get(case.function).kind != "reduction":
-        return case.x.shape
+        return np.broadcast_shapes(case.x.shape, *(y.shape for y in case.more))
     axis = case.kwargs.get("axis")
     axes = range(case.x.ndim) if axis is None else np.atleast_1d(axis) % case.x.ndim
     return tuple(n for i, n in enumerate(case.x.shape) if i not in axes)
@@ -319,10 +337,16 @@ def _extract(case: Case, answer: Any) -> _Answer | Failure:
     if signed and not (isinstance(answer, tuple) and len(answer) == 2):
         return Failure(f"returned a {type(answer).__name__}, not a pair of value and sign")
     shape = _result_shape(case)
+    elementwise = spec.get(case.function).kind == "elementwise"
     parts = []
     for part in answer if signed else (answer,):
         try:
-            array = np.asarray(part).astype(np.float64)
+            array = np.asarray(part)
+            if elementwise and array.dtype.kind == "f" and array.dtype != case.dtype:
+                # An answer in another precision counts as what it is in the one asked for.
+                with np.errstate(all="ignore"):
+                    array = array.astype(case.dtype)
+            array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
             return Failure(f"returned no array of real numbers: {error}")
         if array.shape != shape:
@@ -345,7 +369,8 @@ def _tasks(generated: Iterable[Case], subjects: Sequence[Subject]) -> Iterator[_
         answers: list[_Answer | Failure | None] = []
         for subject in subjects:
             if subject.accepts(case.function, case.kwargs):
-                answers.append(_extract(case, subject.answer(case.function, case.x, case.kwargs)))
+                answers.append(_extract(case, subject.answer(case.function, case.x, case.kwargs,
+                                                             *case.more)))
             else:
                 answers.append(None)
         task.append((case, answers))
@@ -361,6 +386,14 @@ def _abbreviated(array: Any) -> str:
     if flat.size > _SHOWN:
         numbers += f", ... n={'x'.join(map(str, array.shape))}"
     return f"[{numbers}]"
+
+
+def _repeats(alone: Case, verdict: _Verdict, subject: Subject) -> bool:
+    """Tell whether an element gets by itself the answer that it got among others."""
+    answer = _extract(alone, subject.answer(alone.function, alone.x, alone.kwargs, *alone.more))
+    if isinstance(answer, Failure):
+        return answer.reason == verdict.got
+    return repr(float(answer.value[0])) == verdict.got
 
 
 @dataclass
@@ -383,16 +416,25 @@ class _Book:
     breaches: list[Breach] = field(default_factory=list)
 
     def worst(self, case: Case, verdict: _Verdict, subject: Subject) -> Worst:
-        text = _abbreviated(case.x)
+        position = verdict.position
+        if spec.get(case.function).kind == "elementwise":
+            alone = case.at(position)
+            text = ", ".join(str(a[0]) for a in (alone.x, *alone.more))
+            if _repeats(alone, verdict, subject):
+                case, position = alone, 0
+        else:
+            text = _abbreviated(case.x)
         if "b" in case.kwargs:
             text += f", b={_abbreviated(case.kwargs['b'])}"
         literal = cases.literal(case, subject.module or subject.name,
                                 seed=self.seed, quick=self.quick)
-        return Worst(case.label, text, literal, verdict.position, verdict.got, verdict.truth)
+        return Worst(case.label, text, literal, position, verdict.got, verdict.truth)
 
     def enter(self, task: _Task, verdicts: list[list[_Verdict | None]]) -> None:
         for (case, _), per_subject in zip(task, verdicts, strict=True):
             for subject, verdict in zip(self.subjects, per_subject, strict=True):
+                if case.function not in subject.functions:
+                    continue                        # a note says so
                 key = (subject.name, case.function, case.dtype, case.family)
                 tally = self.tallies.setdefault(key, _Tally(Record(*key)))
                 record = tally.record
@@ -424,11 +466,12 @@ class _Book:
                 record.mean_ulp = tally.sum / record.count
                 record.correctly_rounded = tally.right / record.count
             records.append(record)
-            bound = spec.get(record.function).bounds.get(record.dtype, math.inf)
+            function = spec.get(record.function)
             if (record.subject in held and record.family != _EXACT_FAMILY
-                    and record.max_ulp >= bound):
+                    and not function.keeps(record.dtype, record.max_ulp)):
                 self.breaches.append(Breach(record.subject, record.function, record.dtype,
-                                            record.family, record.max_ulp, bound, record.worst))
+                                            record.family, record.max_ulp,
+                                            function.bounds[record.dtype], record.worst))
 
         def place(r: Record | Breach) -> tuple[int, ...]:
             return (functions.index(r.function), dtypes.index(r.dtype), families.index(r.family),
@@ -498,6 +541,10 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     start = time.perf_counter()
     wanted = tuple(functions) if functions else None
     notes = []
+    for subject in loaded:
+        lacks = [name for name in wanted or spec.names() if name not in subject.functions]
+        if lacks:
+            notes.append(f"{subject.name} has no {', '.join(lacks)}")
     parts: list[tuple[str, str]] = []
     for family in families or cases.FAMILIES:
         reason = cases.unavailable(family)

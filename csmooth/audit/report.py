@@ -28,7 +28,7 @@ _INPUT_WIDTH = 29
 
 
 def _ulp(error: float) -> str:
-    """Format an error such that no broken bound of 1 or 0.501 looks like one that is kept."""
+    """Format an error such that no broken bound of 1, 0.501 or 0.5 looks like one that is kept."""
     if math.isinf(error):
         return "inf"
     if error == 0.0:
@@ -58,8 +58,7 @@ def _cut(text: str) -> str:
 def _style(record: Record, held: bool) -> str:
     if not record.count:
         return "dim"
-    bound = spec.get(record.function).bounds.get(record.dtype, math.inf)
-    if record.max_ulp < bound:
+    if spec.get(record.function).keeps(record.dtype, record.max_ulp):
         return "green"
     return "bold red" if held else "yellow"
 
@@ -110,9 +109,8 @@ def print_report(result: AuditResult, to: Console) -> None:
         table.add_column(title, justify=justify, no_wrap=True, min_width=width)
     table.add_column("worst input", no_wrap=True)
     for function, dtype, records in _sections(result):
-        bound = spec.get(function).bounds.get(dtype)
         table.add_row(Text(f"{function} {dtype}", "bold"), "", Text("bound", "bold"),
-                      Text(f"< {bound:g}" if bound else "none", "bold"))
+                      Text(spec.get(function).bound_text(dtype), "bold"))
         family = ""
         for r in records:
             name = f"  {r.family}" if r.family != family else ""
@@ -158,7 +156,8 @@ def print_verdict(result: AuditResult, to: Console) -> None:
     held = [s.name for s in result.subjects if s.held_to_bounds]
     for b in result.breaches:
         what = (f"special value {b.worst.label!r} missed" if b.bound == 0.0 else
-                f"{_ulp(b.error)} ULP, bound {b.bound:g}, family {b.family!r} ({b.worst.label})")
+                f"{_ulp(b.error)} ULP, bound {spec.get(b.function).bound_text(b.dtype)}, "
+                f"family {b.family!r} ({b.worst.label})")
         to.print(Text(f"BROKEN {b.subject}.{b.function} {b.dtype}: {what}", style="bold red"))
         # Printed without wrapping: the literal is there to be copied.
         to.print(Text(f"  {b.worst.literal}"), soft_wrap=True)
@@ -210,8 +209,8 @@ def markdown(result: AuditResult, command: str) -> str:
     lines = [MARKERS[0], "", "| " + " | ".join(head) + " |",
              "|---|---|" + "--:|" * (len(head) - 2)]
     for function, dtype, _ in _sections(result):
-        bound = spec.get(function).bounds.get(dtype)
-        cells = [f"`{function}`", dtype, f"< {bound:g}" if bound else ""]
+        bound = spec.get(function).bound_text(dtype).replace("<=", "≤")
+        cells = [f"`{function}`", dtype, bound]
         for name in names:
             r = result.over_families(name, function, dtype)
             cells += [_largest(r), f"{_share(r.correctly_rounded)} %"] if r.count else ["", ""]

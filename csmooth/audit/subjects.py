@@ -24,6 +24,7 @@ __all__ = ["SUBJECTS", "Failure", "Subject", "SubjectError", "load"]
 SUBJECTS: Mapping[str, str] = MappingProxyType({
     "csmooth": "csmooth",
     "scipy": "scipy.special",
+    "numpy": "numpy",
 })
 
 
@@ -99,7 +100,8 @@ class Subject:
         accepted = self._keywords[function]
         return accepted is None or accepted.issuperset(keywords)
 
-    def answer(self, function: str, x: np.ndarray, kwargs: Mapping[str, Any]) -> Any:
+    def answer(self, function: str, x: np.ndarray, kwargs: Mapping[str, Any], *more: np.ndarray
+               ) -> Any:
         """Put one call to the subject.
 
         Parameters
@@ -109,7 +111,9 @@ class Subject:
         x : ndarray
             First argument; the caller makes it read-only.
         kwargs : mapping
-            Further arguments.
+            Arguments by name.
+        *more : ndarray
+            Second argument of functions of two.
 
         Returns
         -------
@@ -120,7 +124,7 @@ class Subject:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return self.functions[function](x, **kwargs)
+                return self.functions[function](x, *more, **kwargs)
             except Exception as error:      # whatever a subject raises is a finding about it
                 text = " ".join(str(error).split())
                 return Failure(f"raised {type(error).__name__}: {text}" if text

@@ -1,5 +1,7 @@
 """The true values of logsumexp, softmax and log_softmax, with a proven error bound.
 
+Those of the element-wise functions are in `csmooth.audit.elementwise`; `evaluate` serves both.
+
 Everything rests on one sum over the distinct finite elements a_1 > a_2 > ... of a row::
 
     S = exp(a_1) T,    T = sum_j B_j exp(a_j - a_1),
@@ -35,13 +37,14 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import mpmath
 import numpy as np
 from mpmath.libmp import from_man_exp, mpf_exp, mpf_log, mpf_sub, to_fixed
 
+from csmooth import spec
 from csmooth.audit.ulp import Format, format_of
 
 try:
@@ -58,8 +61,8 @@ _GUARD = 16
 #: Bound on the error of T in units of sum |B_j| 2**-p (step 2 above): one for a term left out,
 #: one for all roundings.
 _UNITS = 2
-#: Numbers below 2**_TINY are not told apart; far below every format, quadruple included.
-_TINY = -65536
+#: Numbers below 2**TINY are not told apart; far below every format, quadruple included.
+TINY = -65536
 #: Rows whose sums are kept: enough for the functions and orders in which one row is asked for.
 _CACHED_ROWS = 8
 
@@ -96,6 +99,15 @@ def _pair(x: Any) -> tuple[int, int]:
     return int(n), int(e)
 
 
+def _pair_mpmath(x: Any) -> tuple[int, int]:
+    sign, man, exp, _ = x._mpf_
+    return (-int(man) if sign else int(man)), int(exp)
+
+
+def _operations_gmpy2(bits: int) -> Any:
+    return gmpy2.context(precision=bits)
+
+
 def _exp_mpmath(value: float, top: float, bits: int) -> tuple[int, int]:
     d = mpf_sub(mpmath.mpf(value)._mpf_, mpmath.mpf(top)._mpf_, bits, "n")
     _, man, exp, _ = mpf_exp(d, bits, "n")
@@ -117,6 +129,21 @@ def _log_gmpy2(n: int, e: int, bits: int) -> tuple[int, int]:
         return _pair(gmpy2.log(gmpy2.mul_2exp(gmpy2.mpfr(n), e)))
 
 
+class _Mpmath:
+    """The methods of a gmpy2 context that are used, from mpmath.
+
+    mpmath promises nearly, not always, the nearest number: `_GUARD` more bits make up for it.
+    """
+
+    def __init__(self, bits: int) -> None:
+        context = mpmath.MPContext()
+        context.prec = bits + _GUARD
+        self.exp, self.log = context.exp, context.log
+        self.log1p, self.expm1 = context.log1p, context.expm1
+        self.add, self.sub = context.fadd, context.fsub
+        self.mul, self.div = context.fmul, context.fdiv
+
+
 class _Backend:
     """The transcendental operations, from gmpy2 where it is installed.
 
@@ -124,6 +151,10 @@ class _Backend:
     text; ``exp(value, top, bits)`` and ``log(n, e, bits)`` give exp(value - top) and
     log(n * 2**e), argument and result each within 2**(1 - bits) relative.  All give mantissa
     and exponent as integers.
+
+    ``operations(bits)`` gives an object whose methods exp, log, log1p, expm1, add, sub, mul and
+    div take numbers as they are and round their result to `bits` bits, once; `pair` writes such
+    a result as mantissa and exponent.
     """
 
     def __init__(self, use_gmpy2: bool) -> None:
@@ -131,6 +162,8 @@ class _Backend:
         self.sum = _sum_gmpy2 if use_gmpy2 else _sum_mpmath
         self.exp = _exp_gmpy2 if use_gmpy2 else _exp_mpmath
         self.log = _log_gmpy2 if use_gmpy2 else _log_mpmath
+        self.pair = _pair if use_gmpy2 else _pair_mpmath
+        self.operations = cache(_operations_gmpy2 if use_gmpy2 else _Mpmath)
 
 
 _backend = _Backend(gmpy2 is not None)
@@ -139,7 +172,7 @@ _backend = _Backend(gmpy2 is not None)
 # -------------------------------------------------------------------------------- dyadic numbers
 
 
-def _dyadic(value: float) -> tuple[int, int]:
+def dyadic(value: float) -> tuple[int, int]:
     """Write a finite float as ``(n, e)``, meaning n * 2**e."""
     fraction, exponent = math.frexp(value)
     return int(fraction * 2.0**53), exponent - 53
@@ -151,12 +184,12 @@ def _add(x: tuple[int, int], y: tuple[int, int]) -> tuple[int, int]:
     return (x[0] << (x[1] - low)) + (y[0] << (y[1] - low)), low
 
 
-def _top_bit(x: tuple[int, int]) -> int:
+def top_bit(x: tuple[int, int]) -> int:
     """floor(log2|x|), for x != 0."""
     return x[0].bit_length() + x[1] - 1
 
 
-def _mpf(x: tuple[int, int]) -> mpmath.mpf:
+def to_mpf(x: tuple[int, int]) -> mpmath.mpf:
     """Make an mpf that holds n * 2**e unrounded."""
     return mpmath.mp.make_mpf(from_man_exp(*x))
 
@@ -216,14 +249,14 @@ class _Sum:
         if p not in self._logs:
             n, e = self.total(p)
             error = (_UNITS * self.magnitude).bit_length() - p
-            if not n or _top_bit((n, e)) <= error + 1:
+            if not n or top_bit((n, e)) <= error + 1:
                 return None
             bits = max(n.bit_length(), p) + _GUARD
             log = _backend.log(abs(n), e + self.scale, bits)
             # |d log T| <= error/(|T| - error), and the rounding of the logarithm itself.
-            bound = error - _top_bit((n, e)) + 1
+            bound = error - top_bit((n, e)) + 1
             if log[0]:
-                bound = max(bound, _top_bit(log) + 1 - bits) + 1
+                bound = max(bound, top_bit(log) + 1 - bits) + 1
             self._logs[p] = log, bound
         return self._logs[p]
 
@@ -244,37 +277,37 @@ class _Sum:
                 continue
             (n, e), bound = known
             result = _add(shift, (sign * n, e))
-            unit = form.ulp_exponent(_top_bit(result)) if result[0] else form.floor
+            unit = form.ulp_exponent(top_bit(result)) if result[0] else form.floor
             missing = bound + _CERTIFIED - unit
             if missing <= 0:
-                return _mpf(result)
+                return to_mpf(result)
             p += missing + _GUARD
 
     def logsumexp(self, form: Format) -> mpmath.mpf:
         """Give log|S|."""
-        first = _dyadic(float(self.values[0]))
+        first = dyadic(float(self.values[0]))
         if self.magnitude == 1 and self.scale == 0:     # S = exp(a_1) or -exp(a_1)
-            return _mpf(first)
+            return to_mpf(first)
         return self.certified(first, 1, form)
 
     def softmax(self, value: float, form: Format) -> mpmath.mpf:
         """Give exp(value - a_1)/T for positive weights."""
         top = float(self.values[0])
-        if value - top < _TINY * _LOG2:
-            return _mpf((1, _TINY))
+        if value - top < TINY * _LOG2:
+            return to_mpf((1, TINY))
         p = self.first_precision(form)
         total, low = self.total(p)              # its relative error is far below 2**-_CERTIFIED ULP
-        # The argument is at most 2**16 in magnitude (_TINY): its rounding costs that factor.
+        # The argument is at most 2**16 in magnitude (TINY): its rounding costs that factor.
         n, e = _backend.exp(value, top, p + _GUARD + 16)
         shift = total.bit_length() + p
-        return _mpf(((n << shift) // total, e - low - shift))
+        return to_mpf(((n << shift) // total, e - low - shift))
 
     def log_softmax(self, value: float, form: Format) -> mpmath.mpf | float:
         """Give (value - a_1) - log T for weights that count the elements."""
         if self.magnitude == 1:
             return 0.0
-        n, e = _dyadic(float(self.values[0]))
-        return self.certified(_add(_dyadic(value), (-n, e)), -1, form)
+        n, e = dyadic(float(self.values[0]))
+        return self.certified(_add(dyadic(value), (-n, e)), -1, form)
 
 
 _Groups = tuple[np.ndarray, list[int] | None, int]
@@ -511,21 +544,24 @@ def _rows(x: np.ndarray, stay: tuple[int, ...], over: tuple[int, ...]) -> np.nda
     return moved.reshape(math.prod(x.shape[a] for a in stay), math.prod(x.shape[a] for a in over))
 
 
-def evaluate(function: str, x: Any, *, axis: Any = None, b: Any = None, where: Any = None,
+def evaluate(function: str, x: Any, *more: Any, axis: Any = None, b: Any = None, where: Any = None,
              return_sign: bool = False, keepdims: bool = False,
              positions: Sequence[int] | None = None, dtype: Any = np.float64) -> Any:
     """Compute the truth of a whole call, arrays and axes included.
 
     Parameters
     ----------
-    function : {"logsumexp", "softmax", "log_softmax"}
-        What was called.
+    function : str
+        What was called; a name of the registry.
     x : array_like or numpy.ma.MaskedArray
         First argument of the call; a mask counts as ``where=~mask``.
+    *more : array_like
+        The second argument of an element-wise function of two, which takes no other argument
+        but `positions`.
     axis, b, where, return_sign, keepdims
         As in the call.
     positions : sequence of int, optional
-        For softmax and log_softmax: flat positions of the result that are wanted.
+        Flat positions of the result that are wanted; not for logsumexp.
     dtype : dtype-like, optional
         Format whose ULP the result is certified against.
 
@@ -540,7 +576,19 @@ def evaluate(function: str, x: Any, *, axis: Any = None, b: Any = None, where: A
     >>> from csmooth.audit import truth
     >>> [float(t) for t in truth.evaluate("logsumexp", [[0.0, -40.0], [1.0, -1e4]], axis=1)]
     [4.248354255291589e-18, 1.0]
+    >>> float(truth.evaluate("logsubexp", 0.0, -1e-300).item())
+    -690.7755278982137
     """
+    known = spec.get(function)
+    if known.kind == "elementwise":
+        arguments = np.broadcast_arrays(x, *more)
+        shape = arguments[0].shape
+        if positions is not None:
+            arguments = [argument.ravel()[np.asarray(positions)] for argument in arguments]
+            shape = arguments[0].shape
+        result = np.empty(shape, dtype=object)
+        result.ravel()[:] = known.resolve_truth()(*arguments, dtype=dtype)
+        return result
     if isinstance(x, np.ma.MaskedArray):
         seen = ~np.ma.getmaskarray(x)
         where = seen if where is None else seen & where
@@ -552,7 +600,7 @@ def evaluate(function: str, x: Any, *, axis: Any = None, b: Any = None, where: A
     stay, over = _slices(x.shape, axis)
     rows = [None if array is None else _rows(array, stay, over) for array in (x, b, where)]
 
-    def arguments(i: int) -> Iterator[Any]:
+    def row_arguments(i: int) -> Iterator[Any]:
         return (None if array is None else array[i] for array in rows)
 
     if function == "logsumexp":
@@ -560,7 +608,7 @@ def evaluate(function: str, x: Any, *, axis: Any = None, b: Any = None, where: A
                       if keepdims or a not in over)
         value, sign = np.empty(shape, dtype=object), np.empty(shape, dtype=object)
         for i in range(value.size):
-            row, weights, kept = arguments(i)
+            row, weights, kept = row_arguments(i)
             value.flat[i], sign.flat[i] = logsumexp(row, weights, where=kept, dtype=dtype)
             if not return_sign and sign.flat[i] < 0:
                 value.flat[i] = math.nan
@@ -575,7 +623,7 @@ def evaluate(function: str, x: Any, *, axis: Any = None, b: Any = None, where: A
         wanted[:] = False
         wanted[np.asarray(positions, dtype=np.intp)] = True
     for i in range(place.shape[0]):
-        row, _, kept = arguments(i)
+        row, _, kept = row_arguments(i)
         inside = np.flatnonzero(wanted[place[i]])
         for j, value in zip(inside, truth_of(row, where=kept, positions=inside, dtype=dtype),
                             strict=True):

@@ -191,8 +191,8 @@ def nearest(truth: Any, dtype: Any = np.float64) -> float:
     if isinstance(exact, float):
         return exact
     n, d, e = exact
-    if n == 0:
-        return 0.0
+    if n == 0:                                      # only floats have a negative zero
+        return math.copysign(0.0, truth) if isinstance(truth, (float, np.floating)) else 0.0
     sign, n = (-1.0, -n) if n < 0 else (1.0, n)
     exponent = _exponent(n, d, e)
     if exponent >= form.max_exponent:

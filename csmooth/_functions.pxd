@@ -237,8 +237,8 @@ cdef inline double logaddexp(double x, double y, bint odd, double* unsettled) no
     log1p_pair(hi * two_to(-OFFSET_F64), lo * two_to(-OFFSET_F64), &hi, &lo)
     z = two_sum(m, hi, &z_lo)
     value = round_pair(z, z_lo + lo, odd)
-    # near 0 a subnormal e**x matters; far from it only cancellation does
-    open = (fabs(value) < 0.25 * hi) | (fabs(m) < two_to(-900))
+    # cancellation; and beside a maximum of nearly 0, an e**d that may be subnormal
+    open = (fabs(value) < 0.25 * hi) | ((fabs(m) < two_to(-700)) & (d < -450.0))
     # infinities, and nan in either argument
     simple = (fabs(m) > 1.7e308) | (n == -INFINITY)
     value = m if simple else value
@@ -257,7 +257,7 @@ cdef inline double logsubexp(double x, double y, bint odd, double* unsettled) no
     log1mexp_pair(inside, d_lo, &hi, &lo, &scaled_hi, &scaled_lo)
     z = two_sum(x, hi, &z_lo)
     value = round_pair(z, z_lo + lo, odd)
-    open = (fabs(value) < 0.25 * fabs(hi)) | (fabs(x) < two_to(-900))
+    open = (fabs(value) < 0.25 * fabs(hi)) | ((fabs(x) < two_to(-700)) & (d < -450.0))
     simple = (fabs(x) > 1.7e308) | (y == -INFINITY)
     value = x if simple else value
     value = -INFINITY if x == y else value

@@ -50,7 +50,7 @@ _LITERAL = 64
 _DIGITS_JUDGED, _DIGITS_FITTED = 150, 900
 #: Elements of each element-wise function in a family, and of the arrays they come in: a prime, so
 #: that no vector length divides it.
-_ELEMENTS, _TOGETHER = 600, 257
+_ELEMENTS, _TOGETHER = 1000, 257
 
 _ALL = spec.names("reduction", "slicewise")
 

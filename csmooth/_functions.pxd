@@ -45,17 +45,17 @@ cdef inline double round_pair(double hi, double lo, bint odd) noexcept nogil:
 cdef inline double round_scaled(double hi, double lo, bint odd) noexcept nogil:
     """(hi + lo) / 2**512, rounded once even where it is subnormal."""
     cdef double unit = two_to(-1074 + OFFSET_F64)  # the last place of a subnormal result
-    cdef double magic = 6755399441055744.0 * unit  # 1.5 * 2**52: adding it rounds to that place
-    cdef double rest, coarse
+    cdef double magic = two_to(52 - 1074 + OFFSET_F64)  # added to a smaller size, rounds to a unit
+    cdef double rest, size, coarse
     cdef double y = fast_two_sum(hi, lo, &rest)
     cdef double y_odd = to_odd(y, rest)
-    coarse = (y + magic) - magic
-    # how far off that is; a tie of y is decided by the rest
-    rest = (y - coarse) + rest
+    size = fabs(y)
+    coarse = (size + magic) - magic
+    # how far off that is; a tie of the size is decided by the rest
+    rest = (size - coarse) + copysign(1.0, y) * rest
     coarse = coarse + (unit if rest > 0.5 * unit else 0.0)
     coarse = coarse - (unit if rest < -0.5 * unit else 0.0)
-    coarse = copysign(coarse, y)
-    y = coarse if fabs(y) < two_to(-1022 + OFFSET_F64) else y
+    y = copysign(coarse, y) if size < two_to(-1022 + OFFSET_F64) else y
     y = y_odd if odd else y
     return y * two_to(-OFFSET_F64)
 

@@ -250,6 +250,15 @@ def _positive_weights(c: _Context) -> Iterator[_Row]:
                    ("logsumexp",))
 
 
+def _cancelling_weights(c: _Context) -> Iterator[_Row]:
+    """Log-probabilities with weights of one: many small terms whose sum is next to 1."""
+    for _ in c.rows(100):
+        p = c.rng.dirichlet(np.ones(int(c.rng.choice((2, 10, 50, 100, 1000)))))
+        x = c.array(np.log(np.maximum(p, np.finfo(np.float64).smallest_normal)))
+        yield _Row(x, "logarithms of a point of the simplex, weights 1",
+                   {"b": np.ones_like(x)}, ("logsumexp",))
+
+
 def _mixed_weights(c: _Context) -> Iterator[_Row]:
     """Weights of both signs, also such that nearly everything cancels."""
     for i in c.rows(400):
@@ -363,6 +372,10 @@ def _long_rows(c: _Context) -> Iterator[_Row]:
     yield _Row(c.array(np.log(p / p.sum())), f"{n} log-probabilities", sampled=True)
     wide = c.rng.uniform(c.limits.log_least, 0.0, n)
     yield _Row(c.array(wide), f"{n} elements, wide spread", sampled=True)
+    for weight in (0.1, 1e-6):                      # the tail's, beside the winner's 1
+        tail = np.full(n, math.log(weight / n), dtype=c.dtype)
+        tail[n // 3] = 0.0
+        yield _Row(tail, f"a winner over {n} equal elements that weigh {weight:g}", sampled=True)
 
 
 def _bit_patterns(c: _Context) -> Iterator[_Row]:
@@ -627,6 +640,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
         Family("dominated", _dominated),
         Family("ties", _ties),
         Family("cancelling", _cancelling),
+        Family("cancelling weights", _cancelling_weights),
         Family("moderate cancellation", _moderate_cancellation),
         Family("positive weights", _positive_weights, _WIDE),
         Family("mixed weights", _mixed_weights, _WIDE),

@@ -28,21 +28,21 @@ static inline double exp_c_f64(double x) {
     return p;
 }
 
-/* exp_c_fast_f64: c(r) with exp(r) = 1 + r + r^2/2 + r^3/2 c(r) on
+/* exp_c_fast_f64: c(r) with exp(r) = 1 + r + r^2/2 + r^3 c(r) on
  * |r| <= ln2/2 * (1 + 2^-10) = 0.34691204; float64, one degree less.
  * Degree 8. Max error relative to exp(r):
  * 2^-57.352 = 5.438e-18 with these coefficients, 2^-57.922 before rounding them.
  */
 static inline double exp_c_fast_f64(double x) {
-    double p = 0x1.ad1e2f9d26244p-25;  /* 4.9955900063493254e-8 */
-    p = fma(p, x, 0x1.289fd8c36ed76p-21);  /* 5.5250600221967415e-7 */
-    p = fma(p, x, 0x1.71df572bdd078p-18);  /* 5.5115286093817734e-6 */
-    p = fma(p, x, 0x1.a019aae5da7b5p-15);  /* 4.9603016846713246e-5 */
-    p = fma(p, x, 0x1.a01a011af9a26p-12);  /* 0.00039682538925803407 */
-    p = fma(p, x, 0x1.6c16c17cd77cbp-9);  /* 0.0027777777853960953 */
-    p = fma(p, x, 0x1.1111111128cc0p-6);  /* 0.016666666667003893 */
-    p = fma(p, x, 0x1.55555555531cfp-4);  /* 0.083333333333207124 */
-    p = fma(p, x, 0x1.5555555555500p-2);  /* 0.3333333333333286 */
+    double p = 0x1.ad1e2f9d26244p-26;  /* 2.4977950031746627e-8 */
+    p = fma(p, x, 0x1.289fd8c36ed76p-22);  /* 2.7625300110983707e-7 */
+    p = fma(p, x, 0x1.71df572bdd078p-19);  /* 2.7557643046908867e-6 */
+    p = fma(p, x, 0x1.a019aae5da7b5p-16);  /* 2.4801508423356623e-5 */
+    p = fma(p, x, 0x1.a01a011af9a26p-13);  /* 0.00019841269462901704 */
+    p = fma(p, x, 0x1.6c16c17cd77cbp-10);  /* 0.0013888888926980477 */
+    p = fma(p, x, 0x1.1111111128cc0p-7);  /* 0.0083333333335019466 */
+    p = fma(p, x, 0x1.55555555531cfp-5);  /* 0.041666666666603562 */
+    p = fma(p, x, 0x1.5555555555500p-3);  /* 0.1666666666666643 */
     return p;
 }
 

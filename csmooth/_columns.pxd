@@ -8,7 +8,7 @@ from libc.math cimport INFINITY
 from csmooth._elementary cimport real
 from csmooth._kernels cimport BLOCK, LONG_ROW, MAX_LANES, WIDTH, LogSum
 from csmooth._rows cimport (
-    add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
+    add_block, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
     scaled_exp, share, shift_of,
 )
 
@@ -62,7 +62,7 @@ cdef inline void columns_sum_exp(
             used = half if used > half else used
             half //= 2
         for w in range(width):
-            add_pair(<double>s[0][w], <double>c[0][w], &s_hi[w], &s_lo[w])
+            add_block(s[0][w], c[0][w], &s_hi[w], &s_lo[w])
 
 
 cdef inline void columns_log_sum(

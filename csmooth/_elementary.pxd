@@ -147,13 +147,12 @@ cdef inline real exp_fast(real x, real magic, real* e) noexcept nogil:
         t = fma(x, LOG2E_F64, magic)
         k = t - magic
         r = fma(-k, LN2_F64_2, fma(-k, LN2_F64_1, x))
-        c = exp_c_fast_f64(r)
+        c = fma(r, exp_c_fast_f64(r), 0.5)
     else:
         t = fmaf(x, LOG2E_F32, magic)
         k = t - magic
         r = fmaf(-k, LN2_F32_2, fmaf(-k, LN2_F32_1, x))
-        c = exp_c_f32(r)
-    c = fused_multiply_add(<real>0.5 * r, c, <real>0.5)
+        c = fmaf(<float>0.5 * r, exp_c_f32(r), <float>0.5)
     e[0] = <real>1.0 + fused_multiply_add(r * r, c, r)
     return t
 

@@ -6,8 +6,8 @@ Integer arithmetic gives the same bits everywhere without SIMD or FMA, about 60 
     2. r = j/64 + s; e**s by its series up to s**14/14!, in units of 2**-127; e**(j/64) from a
        table. Truncations: 3 units.
     3. times the 53-bit integer of the weight, shifted to the sum's unit 2**(exponent - 124).
-Every term is within 2**-121 of itself and one unit of the sum: |error| <= 8 (count + 1) units.
-The sum holds 2**63 terms.
+Every term is within 7 units of 2**-124 of itself. The sum keeps 64 bits below its unit, so that
+what is cut off a term does not count: |error| <= 7 / 2**124 of the terms' sizes, and one unit.
 """
 from libc.math cimport fabs, frexp, ldexp, rint
 from libc.stdint cimport int64_t, uint64_t
@@ -43,14 +43,16 @@ cdef extern from "_coefficients.h" nogil:
 cdef enum:
     SERIES = 14
     # a sum is told from 0 and rounded when it exceeds the bound of its error by this many bits
-    MARGIN = 58
+    MARGIN = 56
 
 cdef struct FixedSum:
-    # (high 2**128 + low) 2**(exponent - 124)
+    # (high 2**128 + low + below 2**-64) 2**(exponent - 124)
     u128 low
     int64_t high
+    uint64_t below
     int64_t exponent
-    int64_t count
+    # the sum of the terms' sizes in units of 2**(exponent - 24), rounded up
+    uint64_t size
 
 
 cdef inline u128 exp_fixed(double x, int64_t* k) noexcept nogil:
@@ -124,8 +126,9 @@ cdef inline int64_t fixed_scale(
 cdef inline void fixed_begin(FixedSum* sum, int64_t exponent) noexcept nogil:
     sum.low = 0
     sum.high = 0
+    sum.below = 0
     sum.exponent = exponent
-    sum.count = 0
+    sum.size = 1
 
 
 cdef inline void fixed_add_term(
@@ -133,14 +136,23 @@ cdef inline void fixed_add_term(
 ) noexcept nogil:
     """Adds or takes off value 2**(exponent - 124)."""
     cdef int64_t shift = sum.exponent - exponent
-    sum.count += 1
-    if shift > 127:
+    cdef uint64_t below
+    if shift > 127 + 64:
         return
-    value = value >> shift
+    if shift > 64:
+        below = <uint64_t>(value >> (shift - 64))
+    else:
+        below = <uint64_t>(value << (64 - shift)) if shift > 0 else 0
+    value = value >> shift if shift < 128 else 0
+    sum.size += <uint64_t>(value >> 100) + 1
     if negative:
+        value += sum.below < below
+        sum.below -= below
         sum.high -= sum.low < value
         sum.low -= value
     else:
+        sum.below += below
+        value += sum.below < below
         sum.low += value
         sum.high += sum.low < value
 
@@ -155,9 +167,8 @@ cdef inline void fixed_add(
     cdef u128 value
     for i in range(n):
         d = x[i] - origin
-        # -inf, or too far below 2**exponent even with the largest weight: within the error
-        if (b != NULL and b[i] == 0) or d * 1.4426950408889634 < <double>(sum.exponent - 1200):
-            sum.count += 1
+        # -inf, or too far below 2**exponent, even with the largest weight, to count
+        if (b != NULL and b[i] == 0) or d * 1.4426950408889634 < <double>(sum.exponent - 1300):
             continue
         value = exp_fixed(d, &k)
         if b != NULL:
@@ -189,7 +200,8 @@ cdef inline bint fixed_pair(
     cdef u128 low = sum.low
     cdef int64_t high = sum.high
     cdef double sign = 1
-    cdef u128 bound = <u128>(8 * (sum.count + 1)) << MARGIN
+    # 7 units of 2**-124 for each 2**exponent of the terms' sizes, rounded up
+    cdef u128 bound = <u128>(((7 * sum.size) >> 24) + 2) << MARGIN
     if high < 0 and one != 0:
         low = -low
         high = -high - (low != 0)

@@ -96,6 +96,12 @@ cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
     c[0] = c[0] + (lo + err)
 
 
+cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
+    """The same for a block's sum; normalised, so that the rounding of lo does not grow with it."""
+    add_pair(s, c, hi, lo)
+    hi[0] = two_sum(hi[0], lo[0], lo)
+
+
 cdef inline void log_sum_of(
     double max_hi, double max_lo, double s_hi, double s_lo,
     double* rest, double* log_hi, double* log_lo,
@@ -238,7 +244,7 @@ cdef inline void row_block_sum(
         for lane in range(half):
             add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
         half //= 2
-    add_pair(<double>s[0], <double>c[0], &total.hi, &total.lo)
+    add_block(s[0], c[0], &total.hi, &total.lo)
 
 
 cdef inline void row_weighted_sum_exp(
@@ -280,7 +286,7 @@ cdef inline void row_weighted_sum_exp(
             add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
         half //= 2
     total.size = total.size + size[0]
-    add_pair(s[0], c[0], &total.hi, &total.lo)
+    add_block(s[0], c[0], &total.hi, &total.lo)
 
 
 cdef inline void row_log_sum(

@@ -1,5 +1,6 @@
 """Floor 3: the one part of _solve.pxd that needs Python objects."""
-from libc.math cimport INFINITY
+from cpython.exc cimport PyErr_SetInterrupt
+from libc.math cimport INFINITY, NAN
 
 from csmooth._load cimport gather
 
@@ -25,5 +26,10 @@ cdef double bigint_log_sum(const Task* task, const Row* row, int* sign) noexcept
             if x[i] != -INFINITY:
                 exponents.append(x[i])
                 weights.append(b[i] if task.weights.data != NULL else 1.0)
-    sign[0], value = log_abs_sum(exponents, weights)
+    try:
+        sign[0], value = log_abs_sum(exponents, weights)
+    except KeyboardInterrupt:
+        # there is no way to raise it from here: let it come up again on return to Python
+        PyErr_SetInterrupt()
+        sign[0], value = 2, NAN
     return value

@@ -35,6 +35,8 @@ def error(function, x, **kwargs):
         ("float32", 1.0, -15.3, 1 << 22),
         ("float64", 0.0, -34.4, 1_050_000),
         ("float64", 0.0, -37.0, 1 << 22),
+        # thousands of blocks whose sums are each a rounding error of the winner
+        ("float64", 0.0, float.fromhex("-0x1.2ca0812dfe1afp5"), 20_000_000),
     ],
 )
 @pytest.mark.parametrize("place", [0, -1])
@@ -75,3 +77,16 @@ def test_border_of_cancellation(rng):
         m = -np.log1p(rest) * rng.choice([0.74, 0.75, 0.76, 1.24, 1.25, 1.26])
         x = [m, m + np.log(rest)]
         assert error("logsumexp", x) < spec.get("logsumexp").bounds["float64"]
+
+
+@pytest.mark.parametrize("size", [10, 1000, 100_000])
+def test_normalised_rows_stay_out_of_python_integers(rng, size, monkeypatch):
+    # what log_softmax returns sums to 1 up to its own rounding
+    def refuse(*args):
+        raise AssertionError("the tier of Python integers was reached")
+
+    from csmooth import _solve
+
+    monkeypatch.setattr(_solve, "log_abs_sum", refuse)
+    x = csmooth.log_softmax(rng.standard_normal(size))
+    assert error("logsumexp", x) < spec.get("logsumexp").bounds["float64"]

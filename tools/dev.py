@@ -59,7 +59,7 @@ def lint(arguments: Sequence[str]) -> int:
 
 
 def docs(arguments: Sequence[str]) -> int:
-    return run(*PYTHON, "-m", "csmooth.audit", "--markdown", str(README), *arguments)
+    return run(*PYTHON, "-m", "csmooth.audit", "--markdown", README.name, *arguments)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -62,24 +62,39 @@ static inline float exp_c_f32(float x) {
 
 /* log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
  * |q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = 0.1742537; float64.
- * Degree 7; 2/3 = LOG_TWO_THIRDS_HI + LOG_TWO_THIRDS_LO, and the constant term is the HI part.
- * Max error of q^3 P relative to the whole logarithm: 2^-65.884 = 1.469e-20 with the
- * LO part added to P, 2^-60.604 without it, 2^-66.331 before rounding the coefficients.
+ * Degree 7. Max error of q^3 P relative to the whole logarithm: 2^-66.133 = 1.236e-20
+ * with these coefficients, 2^-66.331 before rounding them.
  */
 static inline double log_p_f64(double x) {
-    double p = 0x1.0f3e1085d106bp-3;  /* 0.1324425974690969 */
-    p = fma(p, x, 0x1.0f653f25b96e6p-3);  /* 0.13251733144641448 */
-    p = fma(p, x, 0x1.3b200bb9c6368p-3);  /* 0.1538697162693794 */
-    p = fma(p, x, 0x1.745ce3c88ded0p-3);  /* 0.18181779819291544 */
-    p = fma(p, x, 0x1.c71c723ec6c0ap-3);  /* 0.22222222570493982 */
-    p = fma(p, x, 0x1.249249244bc83p-2);  /* 0.28571428569825502 */
-    p = fma(p, x, 0x1.9999999999b93p-2);  /* 0.40000000000002806 */
+    double p = 0x1.0fe6c89eea2a2p-3;  /* 0.1327644036766929 */
+    p = fma(p, x, 0x1.0f5027de57868p-3);  /* 0.13247710368426913 */
+    p = fma(p, x, 0x1.3b211f1f570c9p-3);  /* 0.1538717681349964 */
+    p = fma(p, x, 0x1.745cdc6e6f624p-3);  /* 0.18181774341603429 */
+    p = fma(p, x, 0x1.c71c725ac48dep-3);  /* 0.22222222651959717 */
+    p = fma(p, x, 0x1.249249242eb79p-2);  /* 0.28571428569164642 */
+    p = fma(p, x, 0x1.9999999999d6bp-2);  /* 0.40000000000005426 */
     p = fma(p, x, 0x1.5555555555555p-1);  /* 0.66666666666666663 */
     return p;
 }
 
-static const double LOG_TWO_THIRDS_HI = 0x1.5555555555555p-1;  /* 0.66666666666666663 */
-static const double LOG_TWO_THIRDS_LO = 0x1.5555555555555p-55;  /* 3.7007434154171883e-17 */
+/* log1p_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
+ * 0 <= q <= 1/3; float64.
+ * Degree 9. Max error of q^3 P relative to the whole logarithm: 2^-59.411 = 1.305e-18
+ * with these coefficients, 2^-59.42 before rounding them.
+ */
+static inline double log1p_p_f64(double x) {
+    double p = 0x1.5c44a65f6a11ap-3;  /* 0.17005281428033286 */
+    p = fma(p, x, 0x1.55ea8197dc4a5p-4);  /* 0.083475595687348816 */
+    p = fma(p, x, 0x1.efcad63b442d0p-4);  /* 0.12104304966147628 */
+    p = fma(p, x, 0x1.1068a56059dc6p-3);  /* 0.13301209640779471 */
+    p = fma(p, x, 0x1.3b1dc9b3f4458p-3);  /* 0.15386540966440765 */
+    p = fma(p, x, 0x1.745cb4e03f396p-3);  /* 0.18181744870517197 */
+    p = fma(p, x, 0x1.c71c7415a3babp-3);  /* 0.22222223940886229 */
+    p = fma(p, x, 0x1.249249209bcb9p-2);  /* 0.28571428548361727 */
+    p = fma(p, x, 0x1.99999999a050ep-2);  /* 0.40000000000152702 */
+    p = fma(p, x, 0x1.5555555555536p-1);  /* 0.66666666666666319 */
+    return p;
+}
 
 /* ln 2 in pieces, float64: the leading 32 bits (k * LN2_F64_1 exact for |k| < 2^21),
  * the next 53 bits rounded to nearest, the rest. Their sum misses ln 2 by 2^-140.33.
@@ -90,12 +105,11 @@ static const double LN2_F64_2 = 0x1.a39ef35793c76p-33;  /* 1.9082149292705877e-1
 static const double LN2_F64_3 = 0x1.cc01f97b57a08p-87;  /* 1.1612227229362532e-26 */
 
 /* ln 2 in pieces, float32: the leading 14 bits (k * LN2_F32_1 exact for |k| < 2^10),
- * the next 24 bits rounded to nearest, the rest. Their sum misses ln 2 by 2^-66.242.
+ * the next 24 bits rounded to nearest. Their sum misses ln 2 by 2^-39.144.
  */
 static const float LOG2E_F32 = 0x1.715476p+0f;  /* 1.4426950216293335 */
 static const float LN2_F32_1 = 0x1.62ep-1f;  /* 0.693115234375 */
 static const float LN2_F32_2 = 0x1.0bfbe8p-15f;  /* 3.1946183298714459e-5 */
-static const float LN2_F32_3 = 0x1.cf79acp-40f;  /* 1.6465949697480609e-12 */
 
 /* EXP_TABLE_Q127[j + 23] = round(exp(j / 64) * 2^125), j = -23..23, as {high, low} words.
  * The unit is 2^-125: exp(23/64) = 1.43 leaves headroom. Error: half a unit.

@@ -8,8 +8,8 @@ level produces the same bits.
 exp as a pair, e**x = 2**k (hi + lo)
     1. k = round(x / ln 2), read from the low bits of x * log2(e) + 1.5 * 2**52 (2**23 in float).
     2. r = x - k ln 2 with ln 2 in parts: x - k*LN2_1 is exact for |k| < 2**21 (float 2**10), that
-       is |x| < 1.4e6 (700); k*LN2_2 is subtracted with its rounding kept in r_lo. |r| <= ln 2 / 2.
-       Dropped: k*LN2_3 and the rounding of k*LN2_2, 2**-64 (2**-29) at the limit.
+       is |x| < 1.4e6 (700); r_lo is what the rounding of x - k*LN2_1 - k*LN2_2 to r leaves, itself
+       rounded. |r| <= ln 2 / 2. Dropped: k*LN2_3, below 2**-65 (2**-29) at the limit.
     3. r**2/2 exactly as a pair, tail = r**3/2 c(r) + low parts with the minimax c of
        _coefficients.h: the roundings of r**3/2, c and tail, |tail| <= 0.0076: 2**-59 (2**-30).
     4. hi + lo = 1 + r + r**2/2 + tail, with the exact rounding errors of all sums but the last
@@ -49,6 +49,7 @@ cdef extern from "_coefficients.h" nogil:
     double exp_c_fast_f64(double r) noexcept
     float exp_c_f32(float r) noexcept
     double log_p_f64(double z) noexcept
+    double log1p_p_f64(double z) noexcept
     const double LOG2E_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3
     const float LOG2E_F32, LN2_F32_1, LN2_F32_2
 
@@ -92,19 +93,19 @@ cdef inline real magic_of(real base) noexcept nogil:
 
 cdef inline real reduce_exp(real x, real magic, real* r, real* r_lo) noexcept nogil:
     """x = k ln 2 + r + r_lo, |r| <= ln 2 / 2; the result carries k + base, for magic_of(base)."""
-    cdef real t, k, r1, p
+    cdef real t, k, r1
     if real is double:
         t = fma(x, LOG2E_F64, magic)
         k = t - magic
         r1 = fma(-k, LN2_F64_1, x)
-        p = k * LN2_F64_2
+        r[0] = fma(-k, LN2_F64_2, r1)
+        r_lo[0] = fma(-k, LN2_F64_2, r1 - r[0])
     else:
         t = fmaf(x, LOG2E_F32, magic)
         k = t - magic
         r1 = fmaf(-k, LN2_F32_1, x)
-        p = k * LN2_F32_2
-    r[0] = r1 - p
-    r_lo[0] = (r1 - r[0]) - p
+        r[0] = fmaf(-k, LN2_F32_2, r1)
+        r_lo[0] = fmaf(-k, LN2_F32_2, r1 - r[0])
     return t
 
 
@@ -182,11 +183,9 @@ cdef inline void log_pair_of(
     q = f / (2 + f) as a pair, log(1 + f) = 2 q + q**3 P(q**2); the rounding of the second term,
     at most 0.0098 of the first, is the largest error.
     """
-    cdef double u, u_lo, inverse, q, q_lo, z, head, head_lo, tail
+    cdef double u, u_lo, q, q_lo, z, head, head_lo, tail
     u = fast_two_sum(<double>2.0, f, &u_lo)
-    inverse = 1.0 / u
-    q = f * inverse
-    q_lo = ((fma(-q, u, f) - q * (u_lo + f_lo)) + f_lo) * inverse
+    divide(f, f_lo, u, u_lo + f_lo, &q, &q_lo)
     z = q * q
     tail = fma(k, LN2_F64_2, fma(q * z, log_p_f64(z), 2.0 * fma(q_lo, z, q_lo)))
     head = two_sum(k * LN2_F64_1, 2.0 * q, &head_lo)
@@ -220,3 +219,43 @@ cdef inline void log1p_pair(double r, double r_lo, double* hi, double* lo) noexc
         r_lo if k == 0.0 else (s_lo + r_lo) * (m / s),
         k, hi, lo,
     )
+
+
+cdef inline void exp_long(double x, double x_lo, double* hi, double* lo) noexcept nogil:
+    """hi + lo = e**(x + x_lo) for |x| < 700, relative error below 2**-73.
+
+    With s = r / 32, |s| < 0.011: e**s - 1 = s (1 + s (1/2 + s (1/6 + s c(s)))) on pairs but for the
+    Taylor sum c, whose rounding is worth 2**-76 and whose remainder 2**-80; then five squarings,
+    (1 + m)**2 - 1 = 2 m + m**2, which keep the relative error of m.
+    """
+    cdef double r, r_lo, m, m_lo, p, p_lo, k, c, rest
+    cdef double t = reduce_exp(x, magic_of(<double>BIAS_F64), &r, &r_lo)
+    cdef int step, _squaring
+    k = t - magic_of(<double>BIAS_F64)
+    r_lo = fma(-k, LN2_F64_3, r_lo + x_lo) * 0.03125
+    r = r * 0.03125
+    c = 1.0 / 362880.0
+    c = fma(c, r, 1.0 / 40320.0)
+    c = fma(c, r, 1.0 / 5040.0)
+    c = fma(c, r, 1.0 / 720.0)
+    c = fma(c, r, 1.0 / 120.0)
+    c = fma(c, r, 1.0 / 24.0)
+    m = fast_two_sum(<double>(1.0 / 6.0), r * c, &m_lo)
+    m_lo = m_lo + 1.0 / 6.0 / 18014398509481984.0  # 2**-54 / 6 is what 1/6 has beyond a double
+    for step in range(3):
+        p = r * m
+        p_lo = fma(r, m, -p) + fma(r, m_lo, r_lo * m)
+        if step < 2:
+            m = fast_two_sum(<double>(0.5 if step == 0 else 1.0), p, &m_lo)
+            m_lo = m_lo + p_lo
+        else:
+            m = fast_two_sum(p, p_lo, &m_lo)
+    for _squaring in range(5):
+        p = m * m
+        p_lo = fma(m, m, -p) + 2.0 * (m * m_lo)
+        m = fast_two_sum(2.0 * m, p, &rest)
+        m_lo = 2.0 * m_lo + (rest + p_lo)
+    p = fast_two_sum(<double>1.0, m, &p_lo)
+    p = fast_two_sum(p, p_lo + m_lo, &p_lo)
+    hi[0] = p * power_of_two(t)
+    lo[0] = p_lo * power_of_two(t)

@@ -5,12 +5,14 @@ from csmooth._columns cimport (
     columns_max,
     columns_softmax,
 )
-from csmooth._kernels cimport (
-    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS, Kernels,
-)
+from csmooth._kernels cimport Kernels
 from csmooth._maps cimport (
-    map_expit, map_inv_softplus, map_log1mexp, map_log_expit, map_logaddexp, map_logit,
-    map_logsubexp, map_silu, map_softplus,
+    map_binary,
+    map_binary_f32,
+    map_binary_f64,
+    map_unary,
+    map_unary_f32,
+    map_unary_f64,
 )
 from csmooth._rows cimport (
     origin_of,
@@ -29,15 +31,12 @@ from csmooth._rows cimport (
 
 
 cdef inline void fill(Kernels* kernels) noexcept nogil:
-    kernels.maps[SOFTPLUS] = map_softplus
-    kernels.maps[INV_SOFTPLUS] = map_inv_softplus
-    kernels.maps[EXPIT] = map_expit
-    kernels.maps[LOGIT] = map_logit
-    kernels.maps[LOG_EXPIT] = map_log_expit
-    kernels.maps[LOG1MEXP] = map_log1mexp
-    kernels.maps[SILU] = map_silu
-    kernels.maps2[LOGADDEXP] = map_logaddexp
-    kernels.maps2[LOGSUBEXP] = map_logsubexp
+    kernels.map_unary = map_unary
+    kernels.map_unary_f64 = map_unary_f64
+    kernels.map_unary_f32 = map_unary_f32
+    kernels.map_binary = map_binary
+    kernels.map_binary_f64 = map_binary_f64
+    kernels.map_binary_f32 = map_binary_f32
     kernels.row_max_f64 = row_max[double]
     kernels.row_max_f32 = row_max[float]
     kernels.origin_of_f64 = origin_of[double]

@@ -1,19 +1,20 @@
-"""Floor 0: the element-wise functions, on double, each result as a pair before its one rounding.
+"""Floor 0: the element-wise functions for every argument, each a pair before its one rounding.
 
     1. Both halves of the line are reduced to E = e**-|x| in (0, 1], as a pair (_elementary.pxd),
        relative error 2**-58. Es = 2**512 E is normal wherever a result can be a subnormal number.
-    2. Sums, quotients and products of pairs, log as a pair (relative error 2**-58): every result is
+    2. Sums, quotients and products of pairs, log as a pair (relative error 2**-57): every result is
        hi + lo with a relative error below 2**-56, also where it is near a zero of the function.
     3. Rounded once: to double; or to odd, so that a second rounding, to float32 or float16, gives
        what rounding hi + lo at once would. A subnormal double is rounded at its own last place.
 float32 and float16 arguments are exact in double: their results are wrong only where the true
 value is within 2**-56 of the midpoint of two numbers.
+_quick.pxd has cheaper ways for nearly all arguments.
 Every function is branch-free; a select takes the piece that is right for the argument.
 """
 from libc.math cimport INFINITY, NAN, copysign, fabs
 from libc.stdint cimport int64_t, uint64_t
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3, OFFSET_F64, bits_f64, divide, exp_pair,
+    BIAS_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3, OFFSET_F64, bits_f64, divide, exp_long, exp_pair,
     expm1_reduced, fast_two_sum, fma, from_bits_f64, log1p_pair, log_p_f64, log_pair, magic_of,
     power_of_two, reduce_exp, two_sum,
 )
@@ -224,43 +225,71 @@ cdef inline double logit(double p, bint odd) noexcept nogil:
     return NAN if p > 1 else z
 
 
+cdef inline double corrected(
+    double value, double hi, double lo, double hi2, double lo2, bint odd
+) noexcept nogil:
+    """value + log(hi + lo + hi2 + lo2), where that sum is 1 to 2**-50."""
+    cdef double rest
+    cdef double one = two_sum(hi, hi2, &rest)
+    return round_pair(value, (one - 1.0) + (rest + (lo + lo2)), odd)
+
+
 cdef inline double logaddexp(double x, double y, bint odd, double* unsettled) noexcept nogil:
-    """max + log1p(e**-|x - y|); unsettled = 1 where the two cancel, else 0."""
-    cdef double m, n, d, d_lo, hi, lo, z, z_lo, value
-    cdef bint open, simple
+    """max + log1p(e**-|x - y|); a first value v that cancels is corrected by log(e**(x - v) +
+    e**(y - v)), known to 2**-73. unsettled = 1 where that does not suffice, else 0."""
+    cdef double m, n, d, d_lo, hi, lo, z, z_lo, hi2, lo2, value, log_hi, log_lo
+    cdef bint cancels, simple, deep
     m = x if x > y else y
     n = y if x > y else x
     d = two_sum(n, -m, &d_lo)
     d_lo = d_lo if d > -800.0 else 0.0
     exp_scaled(clamped(d), &hi, &lo)
     lo = fma(hi, d_lo, lo)
-    log1p_pair(hi * two_to(-OFFSET_F64), lo * two_to(-OFFSET_F64), &hi, &lo)
-    z = two_sum(m, hi, &z_lo)
-    value = round_pair(z, z_lo + lo, odd)
-    # cancellation; and beside a maximum of nearly 0, an e**d that may be subnormal
-    open = (fabs(value) < 0.25 * hi) | ((fabs(m) < two_to(-700)) & (d < -450.0))
+    log1p_pair(hi * two_to(-OFFSET_F64), lo * two_to(-OFFSET_F64), &log_hi, &log_lo)
+    z = two_sum(m, log_hi, &z_lo)
+    value = round_pair(z, z_lo + log_lo, odd)
+    cancels = fabs(value) < 0.25 * log_hi
+    # beside a maximum of nearly 0, e**d may be subnormal
+    deep = (fabs(m) < two_to(-700)) & (d < -450.0)
+    deep = deep | (cancels & (fabs(value) < two_to(-17)))
+    z = two_sum(m, -value, &z_lo)
+    exp_long(z, z_lo, &hi, &lo)
+    z = two_sum(n, -value, &z_lo)
+    z = -700.0 if z < -700.0 else z
+    exp_long(z, z_lo, &hi2, &lo2)
+    z = corrected(value, hi, lo, hi2, lo2, odd)
+    value = z if cancels else value
     # infinities, and nan in either argument
     simple = (fabs(m) > 1.7e308) | (n == -INFINITY)
     value = m if simple else value
     value = NAN if (x != x) | (y != y) else value
-    unsettled[0] = 1.0 if open & (not simple) else 0.0
+    unsettled[0] = 1.0 if deep & (not simple) else 0.0
     return value
 
 
 cdef inline double logsubexp(double x, double y, bint odd, double* unsettled) noexcept nogil:
-    """x + log(1 - e**(y - x)); unsettled = 1 where the two cancel, else 0."""
-    cdef double d, d_lo, hi, lo, scaled_hi, scaled_lo, z, z_lo, value, inside
-    cdef bint open, simple
+    """x + log(1 - e**(y - x)); corrected like logaddexp. unsettled = 1 where that does not suffice,
+    else 0."""
+    cdef double d, d_lo, hi, lo, scaled_hi, scaled_lo, z, z_lo, hi2, lo2, value, inside, log_hi
+    cdef bint cancels, simple, deep
     d = two_sum(y, -x, &d_lo)
     d_lo = d_lo if d > -800.0 else 0.0
     inside = -800.0 if -800.0 > d else d
-    log1mexp_pair(inside, d_lo, &hi, &lo, &scaled_hi, &scaled_lo)
-    z = two_sum(x, hi, &z_lo)
+    log1mexp_pair(inside, d_lo, &log_hi, &lo, &scaled_hi, &scaled_lo)
+    z = two_sum(x, log_hi, &z_lo)
     value = round_pair(z, z_lo + lo, odd)
-    open = (fabs(value) < 0.25 * fabs(hi)) | ((fabs(x) < two_to(-700)) & (d < -450.0))
+    cancels = fabs(value) < 0.25 * fabs(log_hi)
+    z = two_sum(x, -value, &z_lo)
+    exp_long(z, z_lo, &hi, &lo)
+    z = two_sum(y, -value, &z_lo)
+    exp_long(z, z_lo, &hi2, &lo2)
+    z = corrected(value, hi, lo, -hi2, -lo2, odd)
+    deep = cancels & ((fabs(value) < two_to(-14) * hi) | (x > 30.0))
+    deep = deep | ((fabs(x) < two_to(-700)) & (d < -450.0))
+    value = z if cancels else value
     simple = (fabs(x) > 1.7e308) | (y == -INFINITY)
     value = x if simple else value
     value = -INFINITY if x == y else value
     value = NAN if (not x >= y) | ((x == y) & (x == INFINITY)) else value
-    unsettled[0] = 1.0 if open & (x > y) & (not simple) else 0.0
+    unsettled[0] = 1.0 if deep & (x > y) & (not simple) else 0.0
     return value

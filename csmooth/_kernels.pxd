@@ -3,6 +3,7 @@
 Blocks of one row are contiguous. Columns lie side by side: element j of column w is
 x[j * stride + w], with at most WIDTH columns at a time.
 """
+from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     # Partial sums of a row; two 64-byte vectors. Part of the definition of the bits.
@@ -40,7 +41,7 @@ cdef struct LogSum:
     double hi
     double lo
 
-# The element-wise functions of one and of two arguments, as indices into the table.
+# The element-wise functions of one and of two arguments.
 cdef enum:
     SOFTPLUS
     INV_SOFTPLUS
@@ -54,15 +55,30 @@ cdef enum:
     LOGSUBEXP
     BINARY_FUNCTIONS
 
-ctypedef void (*Map)(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil
-# unsettled is 1 where the result cancels and has to be computed otherwise, else 0
-ctypedef void (*Map2)(
-    const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n, bint odd
-) noexcept nogil
-
 ctypedef struct Kernels:
-    Map maps[UNARY_FUNCTIONS]
-    Map2 maps2[BINARY_FUNCTIONS]
+    # The element-wise functions; see _maps.pxd.
+    void (*map_unary)(
+        int function, const double* x, double* y, Py_ssize_t n, bint odd
+    ) noexcept nogil
+    # unsettled is 1 where the result cancels and has to be computed otherwise, else 0
+    void (*map_binary)(
+        int function, const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n,
+        bint odd
+    ) noexcept nogil
+    # Quick; marks are not 0 where the result is to be computed by the accurate ones, and the
+    # value tells whether there are such elements.
+    bint (*map_unary_f64)(
+        int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
+    ) noexcept nogil
+    bint (*map_unary_f32)(
+        int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+    ) noexcept nogil
+    bint (*map_binary_f64)(
+        int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+    ) noexcept nogil
+    bint (*map_binary_f32)(
+        int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
+    ) noexcept nogil
 
     double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
     float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil

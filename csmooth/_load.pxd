@@ -3,7 +3,7 @@
 A row is the logical C order of the reduced axes. It is handed on as it lies where it is contiguous,
 else one block at a time is gathered into the caller's buffer: no array-sized copy is ever made.
 """
-from libc.math cimport INFINITY, fabs, frexp, ldexp, rint
+from libc.math cimport fabs
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
@@ -61,18 +61,17 @@ cdef inline float half_to_float(uint16_t half) noexcept nogil:
 
 cdef inline uint16_t double_to_half(double x) noexcept nogil:
     """Rounded once, to nearest even; overflow to infinity."""
-    cdef uint16_t sign = 0x8000 if bits_f64(x) < 0 else 0
     cdef double size = fabs(x)
-    cdef int exponent
-    if size != size:
-        return sign | 0x7e00
-    if size >= 65520.0:  # halfway between the largest number, 65504, and 2**16
-        return sign | 0x7c00
-    if size < 0.00006103515625:  # 2**-14: subnormal, in units of 2**-24
-        return sign | <uint16_t>rint(ldexp(size, 24))
-    size = frexp(size, &exponent)
-    # 11 bits; a carry moves into the exponent
-    return sign | <uint16_t>(((exponent + 13) << 10) + <int>rint(ldexp(size, 11)))
+    cdef int64_t bits = bits_f64(size)
+    # to 10 bits after the point; a carry moves into the exponent, whose bias goes from 1023 to 15
+    cdef int64_t below_half = (<int64_t>1 << 41) - 1
+    cdef int64_t half = ((bits + below_half + ((bits >> 42) & 1)) >> 42) - (1008 << 10)
+    # below 2**-14, in units of 2**-24: 2**28 added leaves that many in the low bits
+    half = bits_f64(size + 268435456.0) & 0xfff if size < 0.00006103515625 else half
+    # halfway between the largest number, 65504, and 2**16
+    half = 0x7c00 if size >= 65520.0 else half
+    half = 0x7e00 if size != size else half
+    return <uint16_t>(half | (0x8000 if bits_f64(x) < 0 else 0))
 
 
 cdef inline void convert_from(
@@ -82,6 +81,11 @@ cdef inline void convert_from(
     cdef char reverse[8]
     cdef Py_ssize_t i
     cdef int j, size = sizeof(source)
+    if stride == sizeof(source) and not swapped:  # a constant stride vectorises
+        for i in range(n):
+            memcpy(&value, p + i * <Py_ssize_t>sizeof(source), sizeof(source))
+            out[i] = <real>value
+        return
     if not swapped:
         for i in range(n):
             memcpy(&value, p + i * stride, sizeof(source))
@@ -140,9 +144,15 @@ cdef inline void unconvert(
 ) noexcept nogil:
     """Writes n values rounded to the operand's type: float16, float32 or float64, native."""
     cdef Py_ssize_t i
-    if y.type_number == cnp.NPY_DOUBLE:
+    if y.type_number == cnp.NPY_DOUBLE and stride == sizeof(double):
+        for i in range(n):
+            (<double*>p)[i] = values[i]
+    elif y.type_number == cnp.NPY_DOUBLE:
         for i in range(n):
             (<double*>(p + i * stride))[0] = values[i]
+    elif y.type_number == cnp.NPY_FLOAT and stride == sizeof(float):
+        for i in range(n):
+            (<float*>p)[i] = <float>values[i]
     elif y.type_number == cnp.NPY_FLOAT:
         for i in range(n):
             (<float*>(p + i * stride))[0] = <float>values[i]

@@ -1,101 +1,225 @@
-"""Floor 0: loops of the element-wise functions over contiguous doubles; y may be x.
+"""Floor 0: loops of the element-wise functions over contiguous elements.
 
-odd: round results to odd, for a second rounding to float32 or float16 (see _functions.pxd).
+Accurate (_functions.pxd), on double; y may be x. odd: round results to odd, for a second rounding
+to float32 or float16. Quick (_quick.pxd), on the type itself; marks[i] is not 0 where element i is
+not settled, and the loop tells whether there is one.
+
+The functions that loop take `function` as a constant, of which the compiler keeps one branch.
 """
-cimport csmooth._functions as functions
+from libc.math cimport fabs
+from libc.stdint cimport int32_t, int64_t
+
+cimport csmooth._functions as accurate
+cimport csmooth._quick as quick
+from csmooth._kernels cimport (
+    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
+)
 
 
-cdef inline void map_softplus(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.softplus(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.softplus(x[i], False)
+cdef inline double unary(int function, double x, bint odd) noexcept nogil:
+    if function == SOFTPLUS:
+        return accurate.softplus(x, odd)
+    if function == INV_SOFTPLUS:
+        return accurate.inv_softplus(x, odd)
+    if function == EXPIT:
+        return accurate.expit(x, odd)
+    if function == LOGIT:
+        return accurate.logit(x, odd)
+    if function == LOG_EXPIT:
+        return accurate.log_expit(x, odd)
+    if function == LOG1MEXP:
+        return accurate.log1mexp(x, odd)
+    return accurate.silu(x, odd)
 
 
-cdef inline void map_inv_softplus(
-    const double* x, double* y, Py_ssize_t n, bint odd
+cdef inline double binary(
+    int function, double x, double y, bint odd, double* unsettled
+) noexcept nogil:
+    if function == LOGADDEXP:
+        return accurate.logaddexp(x, y, odd, unsettled)
+    return accurate.logsubexp(x, y, odd, unsettled)
+
+
+cdef inline double quick_unary(int function, double x) noexcept nogil:
+    if function == SOFTPLUS:
+        return quick.softplus_f64(x)
+    if function == LOG_EXPIT:
+        return -quick.softplus_f64(-x)
+    if function == EXPIT:
+        return quick.expit_f64(x)
+    return quick.silu_f64(x)
+
+
+cdef inline double quick_binary(int function, double x, double y, double* size) noexcept nogil:
+    if function == LOGADDEXP:
+        return quick.logaddexp_f64(x, y, size)
+    return quick.logsubexp_f64(x, y, size)
+
+
+cdef inline int32_t round_settled(double value, double size, float* y) noexcept nogil:
+    """value to float; 1 if its error may matter, or it is nan, else 0."""
+    cdef double margin = quick.margin(size)
+    cdef float low = <float>(value - margin)
+    cdef float high = <float>(value + margin)
+    y[0] = low
+    return 0 if low == high else 1
+
+
+# -------------------------------------------------------------------------------- one loop of each
+
+cdef inline void loop_unary(
+    int function, const double* x, double* y, Py_ssize_t n, bint odd
 ) noexcept nogil:
     cdef Py_ssize_t i
     if odd:
         for i in range(n):
-            y[i] = functions.inv_softplus(x[i], True)
+            y[i] = unary(function, x[i], True)
     else:
         for i in range(n):
-            y[i] = functions.inv_softplus(x[i], False)
+            y[i] = unary(function, x[i], False)
 
 
-cdef inline void map_expit(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.expit(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.expit(x[i], False)
-
-
-cdef inline void map_logit(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.logit(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.logit(x[i], False)
-
-
-cdef inline void map_log_expit(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.log_expit(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.log_expit(x[i], False)
-
-
-cdef inline void map_log1mexp(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.log1mexp(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.log1mexp(x[i], False)
-
-
-cdef inline void map_silu(const double* x, double* y, Py_ssize_t n, bint odd) noexcept nogil:
-    cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            y[i] = functions.silu(x[i], True)
-    else:
-        for i in range(n):
-            y[i] = functions.silu(x[i], False)
-
-
-cdef inline void map_logaddexp(
-    const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n, bint odd
+cdef inline void loop_binary(
+    int function, const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n,
+    bint odd
 ) noexcept nogil:
     cdef Py_ssize_t i
     if odd:
         for i in range(n):
-            z[i] = functions.logaddexp(x[i], y[i], True, &unsettled[i])
+            z[i] = binary(function, x[i], y[i], True, &unsettled[i])
     else:
         for i in range(n):
-            z[i] = functions.logaddexp(x[i], y[i], False, &unsettled[i])
+            z[i] = binary(function, x[i], y[i], False, &unsettled[i])
 
 
-cdef inline void map_logsubexp(
-    const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n, bint odd
+cdef inline bint loop_unary_f64(
+    int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t i
-    if odd:
-        for i in range(n):
-            z[i] = functions.logsubexp(x[i], y[i], True, &unsettled[i])
+    cdef int64_t mark, any = 0
+    for i in range(n):
+        y[i] = quick_unary(function, x[i])
+        mark = 0 if fabs(x[i]) <= quick.QUICK_LIMIT else 1
+        marks[i] = mark
+        any |= mark
+    return any != 0
+
+
+cdef inline bint loop_binary_f64(
+    int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int64_t mark, any = 0
+    cdef double size
+    for i in range(n):
+        z[i] = quick_binary(function, x[i], y[i], &size)
+        mark = 0 if fabs(z[i]) >= 0.25 * size else 1
+        marks[i] = mark
+        any |= mark
+    return any != 0
+
+
+cdef inline bint loop_unary_f32(
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int32_t mark, any = 0
+    cdef double value, size
+    for i in range(n):
+        value = quick.unary_f32(function, <double>x[i], &size)
+        mark = round_settled(value, size, &y[i])
+        marks[i] = mark
+        any |= mark
+    return any != 0
+
+
+cdef inline bint loop_binary_f32(
+    int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int32_t mark, any = 0
+    cdef double value, size
+    for i in range(n):
+        value = quick.binary_f32(function, <double>x[i], <double>y[i], &size)
+        mark = round_settled(value, size, &z[i])
+        marks[i] = mark
+        any |= mark
+    return any != 0
+
+
+# ------------------------------------------------------------------------------- the loop asked for
+
+cdef inline void map_unary(
+    int function, const double* x, double* y, Py_ssize_t n, bint odd
+) noexcept nogil:
+    if function == SOFTPLUS:
+        loop_unary(SOFTPLUS, x, y, n, odd)
+    elif function == INV_SOFTPLUS:
+        loop_unary(INV_SOFTPLUS, x, y, n, odd)
+    elif function == EXPIT:
+        loop_unary(EXPIT, x, y, n, odd)
+    elif function == LOGIT:
+        loop_unary(LOGIT, x, y, n, odd)
+    elif function == LOG_EXPIT:
+        loop_unary(LOG_EXPIT, x, y, n, odd)
+    elif function == LOG1MEXP:
+        loop_unary(LOG1MEXP, x, y, n, odd)
     else:
-        for i in range(n):
-            z[i] = functions.logsubexp(x[i], y[i], False, &unsettled[i])
+        loop_unary(SILU, x, y, n, odd)
+
+
+cdef inline void map_binary(
+    int function, const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n,
+    bint odd
+) noexcept nogil:
+    if function == LOGADDEXP:
+        loop_binary(LOGADDEXP, x, y, z, unsettled, n, odd)
+    else:
+        loop_binary(LOGSUBEXP, x, y, z, unsettled, n, odd)
+
+
+cdef inline bint map_unary_f64(
+    int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
+) noexcept nogil:
+    """Of the four functions that is_quick_f64 names."""
+    if function == SOFTPLUS:
+        return loop_unary_f64(SOFTPLUS, x, y, marks, n)
+    if function == LOG_EXPIT:
+        return loop_unary_f64(LOG_EXPIT, x, y, marks, n)
+    if function == EXPIT:
+        return loop_unary_f64(EXPIT, x, y, marks, n)
+    return loop_unary_f64(SILU, x, y, marks, n)
+
+
+cdef inline bint map_binary_f64(
+    int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+) noexcept nogil:
+    if function == LOGADDEXP:
+        return loop_binary_f64(LOGADDEXP, x, y, z, marks, n)
+    return loop_binary_f64(LOGSUBEXP, x, y, z, marks, n)
+
+
+cdef inline bint map_unary_f32(
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    if function == SOFTPLUS:
+        return loop_unary_f32(SOFTPLUS, x, y, marks, n)
+    if function == INV_SOFTPLUS:
+        return loop_unary_f32(INV_SOFTPLUS, x, y, marks, n)
+    if function == EXPIT:
+        return loop_unary_f32(EXPIT, x, y, marks, n)
+    if function == LOGIT:
+        return loop_unary_f32(LOGIT, x, y, marks, n)
+    if function == LOG_EXPIT:
+        return loop_unary_f32(LOG_EXPIT, x, y, marks, n)
+    if function == LOG1MEXP:
+        return loop_unary_f32(LOG1MEXP, x, y, marks, n)
+    return loop_unary_f32(SILU, x, y, marks, n)
+
+
+cdef inline bint map_binary_f32(
+    int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    if function == LOGADDEXP:
+        return loop_binary_f32(LOGADDEXP, x, y, z, marks, n)
+    return loop_binary_f32(LOGSUBEXP, x, y, z, marks, n)

@@ -1,13 +1,16 @@
 """Floor 3: the element-wise functions as numpy.ufunc objects.
 
 One row of a table makes one ufunc: name, kernel, number of arguments, docstring. All of them share
-two loops, one for each number of arguments, which take CHUNK elements at a time: to double, through
-the kernel, rounded to the output's type.
+two loops, one for each number of arguments, which take CHUNK elements at a time: made contiguous
+and filled up to whole vectors, through the quick kernel; those that it leaves open, through the
+accurate one, in double; rounded to the output's type.
 """
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from csmooth._dispatch cimport kernels
+from csmooth._elementary cimport bits_f64, real
 from csmooth._kernels cimport (
     BINARY_FUNCTIONS, EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU,
     SOFTPLUS, UNARY_FUNCTIONS, LogSum,
@@ -52,8 +55,13 @@ cdef extern from *:
     """
     void promote_to_double "csmooth_promote_to_double"()
 
+ctypedef fused mark:
+    int32_t
+    int64_t
+
 cdef enum:
-    CHUNK = 512          # elements at a time, three buffers of 4 kB
+    CHUNK = 512          # elements at a time, buffers of 4 kB
+    PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
     TYPES = 3            # loops of each ufunc, see NUMBERS
     FUNCTIONS = UNARY_FUNCTIONS + BINARY_FUNCTIONS
 
@@ -62,48 +70,133 @@ cdef struct Loop:
     # what a loop of a ufunc has to know
     int function
     bint checks          # whether a nan from numbers is a domain error
+    bint is_quick        # of one argument: whether there is a quick kernel for double
     Operand type         # no more than the type of arguments and result
 
 
-cdef inline const double* as_doubles(
-    const Loop* loop, const char* p, cnp.npy_intp step, Py_ssize_t n, double* buffer
+cdef inline const real* arguments(
+    const Loop* loop, const char* p, cnp.npy_intp step, Py_ssize_t n, Py_ssize_t padded,
+    real* buffer
 ) noexcept nogil:
-    """n arguments as contiguous doubles: in place where they are, else in the buffer."""
-    if loop.type.type_number == cnp.NPY_DOUBLE and step == sizeof(double):
-        return <const double*>p
+    """n arguments as contiguous numbers, the first repeated up to `padded`; in place if they can
+    stay where they are, else in the buffer."""
+    cdef Py_ssize_t i
+    cdef int number = cnp.NPY_DOUBLE if real is double else cnp.NPY_FLOAT
+    if loop.type.type_number == number and step == sizeof(real) and padded == n:
+        return <const real*>p
     convert(&loop.type, p, step, n, buffer)
+    for i in range(n, padded):
+        buffer[i] = buffer[0]
     return buffer
+
+
+cdef inline bint are_apart(
+    const char* x, cnp.npy_intp x_step, const char* y, cnp.npy_intp y_step, Py_ssize_t n
+) noexcept nogil:
+    """Whether two arrays of steps that are not negative do not overlap."""
+    return x + n * x_step <= y or y + n * y_step <= x
+
+
+cdef inline Py_ssize_t whole_vectors(Py_ssize_t n) noexcept nogil:
+    return (n + PADDING - 1) // PADDING * PADDING
+
+
+cdef inline bint mark_halves(const double* y, int64_t* marks, Py_ssize_t n) noexcept nogil:
+    """Mark what lies within 8 ULP of a float16 or of the middle of two: 12 bits and zeros."""
+    cdef Py_ssize_t i
+    cdef int64_t any = 0
+    for i in range(n):
+        # the last 41 bits of 52
+        marks[i] |= <uint64_t>(bits_f64(y[i]) + 8) << 23 < <uint64_t>16 << 23
+        any |= marks[i]
+    return any != 0
+
+
+cdef inline Py_ssize_t marked(const mark* marks, Py_ssize_t n, int* places) noexcept nogil:
+    """The places of the marked elements, the first repeated to whole vectors, and their number.
+
+    Few are marked: eight at a time are passed over. n is a number of whole vectors.
+    """
+    cdef Py_ssize_t block, i, count = 0
+    cdef mark any
+    for block in range(n // 8):
+        any = 0
+        for i in range(8):
+            any |= marks[8 * block + i]
+        if any:
+            for i in range(8 * block, 8 * block + 8):
+                places[count] = <int>i
+                count += marks[i] != 0
+    for i in range(count, whole_vectors(count)):
+        places[i] = places[0]
+    return count
+
+
+cdef inline void run_unary(
+    const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps, bint* invalid,
+    real of_kind
+) noexcept nogil:
+    cdef real x_buffer[CHUNK]
+    cdef real y_buffer[CHUNK]
+    cdef double values[CHUNK]
+    cdef int64_t marks[CHUNK]
+    cdef int places[CHUNK]
+    cdef const real* x
+    cdef real* y
+    cdef char* p
+    cdef Py_ssize_t chunk, start, n, padded, count, i
+    cdef bint open
+    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
+    cdef bint direct = (
+        loop.type.type_number != cnp.NPY_FLOAT16
+        and steps[0] == sizeof(real) and steps[1] == sizeof(real)
+        and are_apart(args[0], steps[0], args[1], steps[1], total)
+    )
+    for chunk in range((total + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        n = min(<Py_ssize_t>CHUNK, total - start)
+        padded = whole_vectors(n)
+        x = arguments(loop, args[0] + start * steps[0], steps[0], n, padded, &x_buffer[0])
+        p = args[1] + start * steps[1]
+        # in place where nothing that is still to be read lies
+        y = <real*>p if direct and padded == n else &y_buffer[0]
+        if real is float:
+            open = kernels.map_unary_f32(loop.function, x, y, <int32_t*>marks, padded)
+        elif loop.is_quick:
+            open = kernels.map_unary_f64(loop.function, x, y, marks, padded)
+            if odd:
+                open = mark_halves(y, marks, padded)
+        else:
+            kernels.map_unary(loop.function, x, y, padded, odd)
+            open = False
+        if open:
+            if real is float:
+                count = marked(<int32_t*>marks, padded, places)
+            else:
+                count = marked(marks, padded, places)
+            padded = whole_vectors(count)
+            for i in range(padded):
+                values[i] = x[places[i]]
+            kernels.map_unary(loop.function, values, values, padded, odd)
+            for i in range(count):
+                y[places[i]] = <real>values[i]
+        if loop.checks:
+            for i in range(n):
+                invalid[0] |= (y[i] != y[i]) & (x[i] == x[i])
+        if y != <real*>p:
+            unconvert(&loop.type, p, steps[1], n, y)
 
 
 cdef void loop_unary(
     char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
 ) noexcept nogil:
     cdef const Loop* loop = <const Loop*>data
-    cdef double x_buffer[CHUNK]
-    cdef double y_buffer[CHUNK]
-    cdef const double* x
-    cdef double* y
-    cdef char* p
-    cdef Py_ssize_t chunk, start, n, i, total = dimensions[0]
-    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE, invalid = False
-    cdef bint in_place = (
-        not odd and steps[0] == sizeof(double) and steps[1] == sizeof(double)
-        and (args[1] + total * steps[1] <= args[0] or args[0] + total * steps[0] <= args[1])
-    )
+    cdef bint invalid = False
     cdef int before = raised()
-    for chunk in range((total + CHUNK - 1) // CHUNK):
-        start = chunk * CHUNK
-        n = min(<Py_ssize_t>CHUNK, total - start)
-        x = as_doubles(loop, args[0] + start * steps[0], steps[0], n, &x_buffer[0])
-        p = args[1] + start * steps[1]
-        # in place where nothing that is still to be read lies
-        y = <double*>p if in_place else &y_buffer[0]
-        kernels.maps[loop.function](x, y, n, odd)
-        if loop.checks:
-            for i in range(n):
-                invalid |= (y[i] != y[i]) & (x[i] == x[i])
-        if not in_place:
-            unconvert(&loop.type, p, steps[1], n, y)
+    if loop.type.type_number == cnp.NPY_FLOAT:
+        run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
+    else:
+        run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
     restore(before)
     if invalid:
         feraiseexcept(FE_INVALID)
@@ -142,33 +235,80 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, &sum) else m
 
 
-cdef void loop_binary(
-    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+cdef inline void run_binary(
+    const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps, bint* invalid,
+    real of_kind
 ) noexcept nogil:
-    cdef const Loop* loop = <const Loop*>data
-    cdef double x_buffer[CHUNK]
-    cdef double y_buffer[CHUNK]
-    cdef double z[CHUNK]
+    cdef real x_buffer[CHUNK]
+    cdef real y_buffer[CHUNK]
+    cdef real z_buffer[CHUNK]
+    cdef double x_open[CHUNK]
+    cdef double y_open[CHUNK]
+    cdef double values[CHUNK]
     cdef double unsettled[CHUNK]
-    cdef const double* x
-    cdef const double* y
-    cdef Py_ssize_t chunk, start, n, i, total = dimensions[0], size = CHUNK
-    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE, invalid = False
-    cdef int before = raised()
+    cdef int64_t marks[CHUNK]
+    cdef int places[CHUNK]
+    cdef const real* x
+    cdef const real* y
+    cdef real* z
+    cdef char* p
+    cdef Py_ssize_t chunk, start, n, padded, count, i, size = CHUNK
+    cdef bint open
+    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
+    cdef bint direct = (
+        loop.type.type_number != cnp.NPY_FLOAT16
+        and steps[0] >= 0 and steps[1] >= 0 and steps[2] == sizeof(real)
+        and are_apart(args[0], steps[0], args[2], steps[2], total)
+        and are_apart(args[1], steps[1], args[2], steps[2], total)
+    )
     # reduce writes onto its first argument, accumulate onto the next one: one step at a time
     if steps[0] == steps[2] and args[2] == args[0] + steps[0]:
         size = 1
     for chunk in range((total + size - 1) // size):
         start = chunk * size
         n = min(size, total - start)
-        x = as_doubles(loop, args[0] + start * steps[0], steps[0], n, &x_buffer[0])
-        y = as_doubles(loop, args[1] + start * steps[1], steps[1], n, &y_buffer[0])
-        kernels.maps2[loop.function](x, y, &z[0], &unsettled[0], n, odd)
-        for i in range(n):
-            if unsettled[i] != 0:
-                z[i] = settle(loop.function, x[i], y[i], odd)
-            invalid |= loop.checks and z[i] != z[i] and x[i] == x[i] and y[i] == y[i]
-        unconvert(&loop.type, args[2] + start * steps[2], steps[2], n, &z[0])
+        padded = whole_vectors(n)
+        x = arguments(loop, args[0] + start * steps[0], steps[0], n, padded, &x_buffer[0])
+        y = arguments(loop, args[1] + start * steps[1], steps[1], n, padded, &y_buffer[0])
+        p = args[2] + start * steps[2]
+        z = <real*>p if direct and padded == n else &z_buffer[0]
+        if real is float:
+            open = kernels.map_binary_f32(loop.function, x, y, z, <int32_t*>marks, padded)
+        else:
+            open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
+            if odd:
+                open = mark_halves(z, marks, padded)
+        if open:
+            if real is float:
+                count = marked(<int32_t*>marks, padded, places)
+            else:
+                count = marked(marks, padded, places)
+            padded = whole_vectors(count)
+            for i in range(padded):
+                x_open[i] = x[places[i]]
+                y_open[i] = y[places[i]]
+            kernels.map_binary(loop.function, x_open, y_open, values, unsettled, padded, odd)
+            for i in range(count):
+                if unsettled[i] != 0:
+                    values[i] = settle(loop.function, x_open[i], y_open[i], odd)
+                z[places[i]] = <real>values[i]
+        if loop.checks:
+            for i in range(n):
+                invalid[0] |= (z[i] != z[i]) & (x[i] == x[i]) & (y[i] == y[i])
+        if z != <real*>p:
+            unconvert(&loop.type, p, steps[2], n, z)
+
+
+cdef void loop_binary(
+    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+) noexcept nogil:
+    cdef const Loop* loop = <const Loop*>data
+    cdef bint invalid = False
+    cdef int before = raised()
+    if loop.type.type_number == cnp.NPY_FLOAT:
+        run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
+    else:
+        run_binary(loop, args, dimensions[0], steps, &invalid, <double>0)
     restore(before)
     if invalid:
         feraiseexcept(FE_INVALID)
@@ -195,6 +335,7 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
         )
         loop_table[place][i].function = function
         loop_table[place][i].checks = checks
+        loop_table[place][i].is_quick = function in (SOFTPLUS, EXPIT, LOG_EXPIT, SILU)
         loop_table[place][i].type.type_number = NUMBERS[i]
         loop_table[place][i].type.swapped = False
         loop_data[place][i] = &loop_table[place][i]

@@ -77,10 +77,15 @@ KERNELS += [
     )
 ]
 KERNELS += [
-    Kernel(f"_maps_map_{name}$", "f64", "fma", 8)
-    for name in (
-        *("softplus", "inv_softplus", "expit", "logit", "log_expit", "log1mexp", "silu"),
-        *("logaddexp", "logsubexp"),
+    # a loop for each function; the accurate ones have one for each way of rounding
+    Kernel(f"_maps_map_{name}$", "f64", "fma", 8, hot_loops)
+    for name, hot_loops in (
+        ("unary", 14),
+        ("unary_f64", 4),
+        ("unary_f32", 7),
+        ("binary", 4),
+        ("binary_f64", 2),
+        ("binary_f32", 2),
     )
 ]
 # log-shares are computed in double for both

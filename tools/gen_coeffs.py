@@ -60,11 +60,9 @@ class Approximation:
 
 
 def minimax(
-    problem: Approximation, degree: int, fixed: Sequence[mpf] = (), fixed_extra: mpf | int = 0
+    problem: Approximation, degree: int, fixed: Sequence[mpf] = ()
 ) -> tuple[list[mpf], mpf]:
     """Coefficients of the best polynomial whose lowest ones are ``fixed``, and its error.
-
-    ``fixed_extra`` is a constant added to the polynomial (the low part of a leading pair).
 
     The dual problem asks for signed points with weights y >= 0 that annihilate every free monomial
     and sum to 1.  A basis of free + 1 such points gives coefficients and a levelled error E; the
@@ -78,7 +76,7 @@ def minimax(
         weight = problem.weight(x)
         rows.append([weight * (x / scale) ** k for k in free])
         known = mpmath.polyval(list(reversed(fixed)), x) if fixed else mpf(0)
-        goals.append(weight * (problem.target(x) - known - fixed_extra))
+        goals.append(weight * (problem.target(x) - known))
 
     size = len(free) + 1
     basis = [(2 * i + 1) * len(points) // (2 * size) for i in range(size)]
@@ -146,7 +144,7 @@ def smallest_degree(problem: Approximation, target: mpf) -> tuple[int, mpf]:
 
 
 def round_in_turn(
-    problem: Approximation, degree: int, bits: int, fixed: Sequence[mpf] = (), extra: mpf | int = 0
+    problem: Approximation, degree: int, bits: int, fixed: Sequence[mpf] = ()
 ) -> list[mpf]:
     """Coefficients of ``bits`` bits each: round the lowest free one, fit the others again, repeat.
 
@@ -154,7 +152,7 @@ def round_in_turn(
     """
     done = list(fixed)
     while len(done) <= degree:
-        coefficients, _ = minimax(problem, degree, done, extra)
+        coefficients, _ = minimax(problem, degree, done)
         exact = coefficients[len(done)]
         nearest = rounded(exact, bits)
         if len(done) == degree:
@@ -165,7 +163,7 @@ def round_in_turn(
         done.append(
             min(
                 (nearest, other),
-                key=lambda candidate: minimax(problem, degree, [*done, candidate], extra)[1],
+                key=lambda candidate: minimax(problem, degree, [*done, candidate])[1],
             )
         )
     return done
@@ -258,12 +256,19 @@ EXP = Approximation(
 )
 
 LOG_Q_LIMIT = (mpmath.sqrt(2) - 1) / (mpmath.sqrt(2) + 1) * (1 + mpf(2) ** -6)
-LOG = Approximation(
-    target=log_quotient,
-    weight=lambda s: s / (2 + s * log_quotient(s)),
-    low=mpf(0),
-    high=LOG_Q_LIMIT**2,
-)
+UNIT_Q_LIMIT = mpf(1) / 3 * (1 + mpf(2) ** -20)
+
+
+def logarithm(q_limit: mpf) -> Approximation:
+    return Approximation(
+        target=log_quotient,
+        weight=lambda s: s / (2 + s * log_quotient(s)),
+        low=mpf(0),
+        high=q_limit**2,
+    )
+
+
+LOG, LOG_UNIT = logarithm(LOG_Q_LIMIT), logarithm(UNIT_Q_LIMIT)
 
 
 def exp_section() -> list[str]:
@@ -296,29 +301,31 @@ def exp_section() -> list[str]:
 
 
 def log_section() -> list[str]:
-    degree, ideal = smallest_degree(LOG, mpf(2) ** -66)
-    high = rounded(mpf(2) / 3, 53)
-    low = rounded(mpf(2) / 3 - high, 53)
-    coefficients = round_in_turn(LOG, degree, 53, fixed=[high], extra=low)
-    error = max_error(LOG, [high + low, *coefficients[1:]])
-    without = max_error(LOG, coefficients)
-    return [
-        *c_comment(
-            "log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n"
-            "|q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6)"
-            f" = {mpmath.nstr(LOG_Q_LIMIT, 8)}; float64.\n"
-            f"Degree {degree}; 2/3 = LOG_TWO_THIRDS_HI + LOG_TWO_THIRDS_LO, and the "
-            "constant term is the HI part.\n"
-            "Max error of q^3 P relative to the whole logarithm: "
-            f"{log2(error)} = {mpmath.nstr(error, 4)} with the\n"
-            f"LO part added to P, {log2(without)} without it, "
-            f"{log2(ideal)} before rounding the coefficients."
-        ),
-        *c_polynomial("log_p_f64", coefficients),
-        c_scalar("LOG_TWO_THIRDS_HI", high),
-        c_scalar("LOG_TWO_THIRDS_LO", low),
-        "",
-    ]
+    lines: list[str] = []
+
+    def add(name: str, problem: Approximation, target: mpf, interval: str) -> None:
+        degree, ideal = smallest_degree(problem, target)
+        coefficients = round_in_turn(problem, degree, 53)
+        error = max_error(problem, coefficients)
+        lines.extend(
+            c_comment(
+                f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n{interval}; "
+                f"float64.\nDegree {degree}. Max error of q^3 P relative to the whole logarithm: "
+                f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
+                f"{log2(ideal)} before rounding them."
+            )
+        )
+        lines.extend(c_polynomial(name, coefficients))
+
+    q_limit = mpmath.nstr(LOG_Q_LIMIT, 8)
+    add(
+        "log_p_f64",
+        LOG,
+        mpf(2) ** -66,
+        f"|q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = {q_limit}",
+    )
+    add("log1p_p_f64", LOG_UNIT, mpf(2) ** -59, "0 <= q <= 1/3")
+    return lines
 
 
 def leading_bits(x: mpf, bits: int) -> mpf:
@@ -332,9 +339,8 @@ def reduction_section() -> list[str]:
     third = rounded(LN2 - first - second, 53)
     single_first = leading_bits(LN2, 14)
     single_second = rounded(LN2 - single_first, 24)
-    single_third = rounded(LN2 - single_first - single_second, 24)
     rest = abs(LN2 - first - second - third)
-    single_rest = abs(LN2 - single_first - single_second - single_third)
+    single_rest = abs(LN2 - single_first - single_second)
     return [
         *c_comment(
             "ln 2 in pieces, float64: the leading 32 bits (k * LN2_F64_1 exact for |k| < 2^21),\n"
@@ -347,13 +353,12 @@ def reduction_section() -> list[str]:
         "",
         *c_comment(
             "ln 2 in pieces, float32: the leading 14 bits (k * LN2_F32_1 exact for |k| < 2^10),\n"
-            "the next 24 bits rounded to nearest, the rest. "
+            "the next 24 bits rounded to nearest. "
             f"Their sum misses ln 2 by {log2(single_rest)}."
         ),
         c_scalar("LOG2E_F32", rounded(1 / LN2, 24), single=True),
         c_scalar("LN2_F32_1", single_first, single=True),
         c_scalar("LN2_F32_2", single_second, single=True),
-        c_scalar("LN2_F32_3", single_third, single=True),
         "",
     ]
 

@@ -14,18 +14,18 @@
  * Degree 9. Max error relative to exp(r):
  * 2^-63.822 = 6.131e-20 with these coefficients, 2^-64.014 before rounding them.
  */
-static inline double exp_c_f64(double x) {
-    double p = 0x1.1e9e084f814ebp-28;  /* 4.1708308608094544e-9 */
-    p = fma(p, x, 0x1.af6925ca3c6b7p-25);  /* 5.0222819307749289e-8 */
-    p = fma(p, x, 0x1.27e562bbb8e4dp-21);  /* 5.5114931948565997e-7 */
-    p = fma(p, x, 0x1.71ddf1d569ebep-18);  /* 5.5114473601969353e-6 */
-    p = fma(p, x, 0x1.a01a016a4d9e7p-15);  /* 4.9603174220914062e-5 */
-    p = fma(p, x, 0x1.a01a01b2c41fep-12);  /* 0.00039682539788635219 */
-    p = fma(p, x, 0x1.6c16c16c212cep-9);  /* 0.0027777777777962869 */
-    p = fma(p, x, 0x1.111111110ee4bp-6);  /* 0.016666666666635781 */
-    p = fma(p, x, 0x1.5555555555541p-4);  /* 0.083333333333333051 */
-    p = fma(p, x, 0x1.555555555555bp-2);  /* 0.33333333333333365 */
-    return p;
+static inline double exp_c_f64(double x, double xx) {
+    double odd = 0x1.1e9e084f814ebp-28;  /* 4.1708308608094544e-9 */
+    double even = 0x1.af6925ca3c6b7p-25;  /* 5.0222819307749289e-8 */
+    odd = fma(odd, xx, 0x1.27e562bbb8e4dp-21);  /* 5.5114931948565997e-7 */
+    even = fma(even, xx, 0x1.71ddf1d569ebep-18);  /* 5.5114473601969353e-6 */
+    odd = fma(odd, xx, 0x1.a01a016a4d9e7p-15);  /* 4.9603174220914062e-5 */
+    even = fma(even, xx, 0x1.a01a01b2c41fep-12);  /* 0.00039682539788635219 */
+    odd = fma(odd, xx, 0x1.6c16c16c212cep-9);  /* 0.0027777777777962869 */
+    even = fma(even, xx, 0x1.111111110ee4bp-6);  /* 0.016666666666635781 */
+    odd = fma(odd, xx, 0x1.5555555555541p-4);  /* 0.083333333333333051 */
+    even = fma(even, xx, 0x1.555555555555bp-2);  /* 0.33333333333333365 */
+    return fma(odd, x, even);
 }
 
 /* exp_c_fast_f64: c(r) with exp(r) = 1 + r + r^2/2 + r^3 c(r) on
@@ -33,17 +33,17 @@ static inline double exp_c_f64(double x) {
  * Degree 8. Max error relative to exp(r):
  * 2^-57.352 = 5.438e-18 with these coefficients, 2^-57.922 before rounding them.
  */
-static inline double exp_c_fast_f64(double x) {
-    double p = 0x1.ad1e2f9d26244p-26;  /* 2.4977950031746627e-8 */
-    p = fma(p, x, 0x1.289fd8c36ed76p-22);  /* 2.7625300110983707e-7 */
-    p = fma(p, x, 0x1.71df572bdd078p-19);  /* 2.7557643046908867e-6 */
-    p = fma(p, x, 0x1.a019aae5da7b5p-16);  /* 2.4801508423356623e-5 */
-    p = fma(p, x, 0x1.a01a011af9a26p-13);  /* 0.00019841269462901704 */
-    p = fma(p, x, 0x1.6c16c17cd77cbp-10);  /* 0.0013888888926980477 */
-    p = fma(p, x, 0x1.1111111128cc0p-7);  /* 0.0083333333335019466 */
-    p = fma(p, x, 0x1.55555555531cfp-5);  /* 0.041666666666603562 */
-    p = fma(p, x, 0x1.5555555555500p-3);  /* 0.1666666666666643 */
-    return p;
+static inline double exp_c_fast_f64(double x, double xx) {
+    double even = 0x1.ad1e2f9d26244p-26;  /* 2.4977950031746627e-8 */
+    double odd = 0x1.289fd8c36ed76p-22;  /* 2.7625300110983707e-7 */
+    even = fma(even, xx, 0x1.71df572bdd078p-19);  /* 2.7557643046908867e-6 */
+    odd = fma(odd, xx, 0x1.a019aae5da7b5p-16);  /* 2.4801508423356623e-5 */
+    even = fma(even, xx, 0x1.a01a011af9a26p-13);  /* 0.00019841269462901704 */
+    odd = fma(odd, xx, 0x1.6c16c17cd77cbp-10);  /* 0.0013888888926980477 */
+    even = fma(even, xx, 0x1.1111111128cc0p-7);  /* 0.0083333333335019466 */
+    odd = fma(odd, xx, 0x1.55555555531cfp-5);  /* 0.041666666666603562 */
+    even = fma(even, xx, 0x1.5555555555500p-3);  /* 0.1666666666666643 */
+    return fma(odd, x, even);
 }
 
 /* exp_c_f32: c(r) with exp(r) = 1 + r + r^2/2 + r^3/2 c(r) on
@@ -51,13 +51,13 @@ static inline double exp_c_fast_f64(double x) {
  * Degree 4. Max error relative to exp(r):
  * 2^-33.233 = 9.903e-11 with these coefficients, 2^-34.159 before rounding them.
  */
-static inline float exp_c_f32(float x) {
-    float p = 0x1.9e2e24p-12f;  /* 0.00039499305421486497 */
-    p = fmaf(p, x, 0x1.6d4eeep-9f);  /* 0.002787081291899085 */
-    p = fmaf(p, x, 0x1.1112f6p-6f);  /* 0.016667118296027184 */
-    p = fmaf(p, x, 0x1.5554e6p-4f);  /* 0.083332918584346771 */
-    p = fmaf(p, x, 0x1.555554p-2f);  /* 0.33333331346511841 */
-    return p;
+static inline float exp_c_f32(float x, float xx) {
+    float even = 0x1.9e2e24p-12f;  /* 0.00039499305421486497 */
+    float odd = 0x1.6d4eeep-9f;  /* 0.002787081291899085 */
+    even = fmaf(even, xx, 0x1.1112f6p-6f);  /* 0.016667118296027184 */
+    odd = fmaf(odd, xx, 0x1.5554e6p-4f);  /* 0.083332918584346771 */
+    even = fmaf(even, xx, 0x1.555554p-2f);  /* 0.33333331346511841 */
+    return fmaf(odd, x, even);
 }
 
 /* log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
@@ -65,16 +65,16 @@ static inline float exp_c_f32(float x) {
  * Degree 7. Max error of q^3 P relative to the whole logarithm: 2^-66.133 = 1.236e-20
  * with these coefficients, 2^-66.331 before rounding them.
  */
-static inline double log_p_f64(double x) {
-    double p = 0x1.0fe6c89eea2a2p-3;  /* 0.1327644036766929 */
-    p = fma(p, x, 0x1.0f5027de57868p-3);  /* 0.13247710368426913 */
-    p = fma(p, x, 0x1.3b211f1f570c9p-3);  /* 0.1538717681349964 */
-    p = fma(p, x, 0x1.745cdc6e6f624p-3);  /* 0.18181774341603429 */
-    p = fma(p, x, 0x1.c71c725ac48dep-3);  /* 0.22222222651959717 */
-    p = fma(p, x, 0x1.249249242eb79p-2);  /* 0.28571428569164642 */
-    p = fma(p, x, 0x1.9999999999d6bp-2);  /* 0.40000000000005426 */
-    p = fma(p, x, 0x1.5555555555555p-1);  /* 0.66666666666666663 */
-    return p;
+static inline double log_p_f64(double x, double xx) {
+    double odd = 0x1.0fe6c89eea2a2p-3;  /* 0.1327644036766929 */
+    double even = 0x1.0f5027de57868p-3;  /* 0.13247710368426913 */
+    odd = fma(odd, xx, 0x1.3b211f1f570c9p-3);  /* 0.1538717681349964 */
+    even = fma(even, xx, 0x1.745cdc6e6f624p-3);  /* 0.18181774341603429 */
+    odd = fma(odd, xx, 0x1.c71c725ac48dep-3);  /* 0.22222222651959717 */
+    even = fma(even, xx, 0x1.249249242eb79p-2);  /* 0.28571428569164642 */
+    odd = fma(odd, xx, 0x1.9999999999d6bp-2);  /* 0.40000000000005426 */
+    even = fma(even, xx, 0x1.5555555555555p-1);  /* 0.66666666666666663 */
+    return fma(odd, x, even);
 }
 
 /* log1p_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
@@ -82,18 +82,18 @@ static inline double log_p_f64(double x) {
  * Degree 9. Max error of q^3 P relative to the whole logarithm: 2^-59.411 = 1.305e-18
  * with these coefficients, 2^-59.42 before rounding them.
  */
-static inline double log1p_p_f64(double x) {
-    double p = 0x1.5c44a65f6a11ap-3;  /* 0.17005281428033286 */
-    p = fma(p, x, 0x1.55ea8197dc4a5p-4);  /* 0.083475595687348816 */
-    p = fma(p, x, 0x1.efcad63b442d0p-4);  /* 0.12104304966147628 */
-    p = fma(p, x, 0x1.1068a56059dc6p-3);  /* 0.13301209640779471 */
-    p = fma(p, x, 0x1.3b1dc9b3f4458p-3);  /* 0.15386540966440765 */
-    p = fma(p, x, 0x1.745cb4e03f396p-3);  /* 0.18181744870517197 */
-    p = fma(p, x, 0x1.c71c7415a3babp-3);  /* 0.22222223940886229 */
-    p = fma(p, x, 0x1.249249209bcb9p-2);  /* 0.28571428548361727 */
-    p = fma(p, x, 0x1.99999999a050ep-2);  /* 0.40000000000152702 */
-    p = fma(p, x, 0x1.5555555555536p-1);  /* 0.66666666666666319 */
-    return p;
+static inline double log1p_p_f64(double x, double xx) {
+    double odd = 0x1.5c44a65f6a11ap-3;  /* 0.17005281428033286 */
+    double even = 0x1.55ea8197dc4a5p-4;  /* 0.083475595687348816 */
+    odd = fma(odd, xx, 0x1.efcad63b442d0p-4);  /* 0.12104304966147628 */
+    even = fma(even, xx, 0x1.1068a56059dc6p-3);  /* 0.13301209640779471 */
+    odd = fma(odd, xx, 0x1.3b1dc9b3f4458p-3);  /* 0.15386540966440765 */
+    even = fma(even, xx, 0x1.745cb4e03f396p-3);  /* 0.18181744870517197 */
+    odd = fma(odd, xx, 0x1.c71c7415a3babp-3);  /* 0.22222223940886229 */
+    even = fma(even, xx, 0x1.249249209bcb9p-2);  /* 0.28571428548361727 */
+    odd = fma(odd, xx, 0x1.99999999a050ep-2);  /* 0.40000000000152702 */
+    even = fma(even, xx, 0x1.5555555555536p-1);  /* 0.66666666666666319 */
+    return fma(odd, x, even);
 }
 
 /* ln 2 in pieces, float64: the leading 32 bits (k * LN2_F64_1 exact for |k| < 2^21),

@@ -45,11 +45,12 @@ cdef extern from *:
     float from_bits_f32 "csmooth_from_bits_f32"(int32_t i) noexcept nogil
 
 cdef extern from "_coefficients.h" nogil:
-    double exp_c_f64(double r) noexcept
-    double exp_c_fast_f64(double r) noexcept
-    float exp_c_f32(float r) noexcept
-    double log_p_f64(double z) noexcept
-    double log1p_p_f64(double z) noexcept
+    # the second argument is the square of the first
+    double exp_c_f64(double r, double rr) noexcept
+    double exp_c_fast_f64(double r, double rr) noexcept
+    float exp_c_f32(float r, float rr) noexcept
+    double log_p_f64(double z, double zz) noexcept
+    double log1p_p_f64(double z, double zz) noexcept
     const double LOG2E_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3
     const float LOG2E_F32, LN2_F32_1, LN2_F32_2
 
@@ -113,9 +114,9 @@ cdef inline void expm1_reduced(real r, real r_lo, real* u, real* w) noexcept nog
     """u + w = e**(r + r_lo) - 1 for |r| <= ln 2 / 2, with an error below 2**-59 (2**-30) of r."""
     cdef real half, square, square_lo, tail, c
     if real is double:
-        c = exp_c_f64(r)
+        c = exp_c_f64(r, r * r)
     else:
-        c = exp_c_f32(r)
+        c = exp_c_f32(r, r * r)
     half = <real>0.5 * r
     square = half * r
     square_lo = fused_multiply_add(half, r, -square)
@@ -143,18 +144,20 @@ cdef inline real exp_fast(real x, real magic, real* e) noexcept nogil:
 
     Rounded to nearest: r and u = r + r**2/2 + ..., 2**-55 each, and 1 + u, 2**-54 below 1.
     """
-    cdef real t, k, r, c
+    cdef real t, k, r, rr, c
     if real is double:
         t = fma(x, LOG2E_F64, magic)
         k = t - magic
         r = fma(-k, LN2_F64_2, fma(-k, LN2_F64_1, x))
-        c = fma(r, exp_c_fast_f64(r), 0.5)
+        rr = r * r
+        c = fma(r, exp_c_fast_f64(r, rr), 0.5)
     else:
         t = fmaf(x, LOG2E_F32, magic)
         k = t - magic
         r = fmaf(-k, LN2_F32_2, fmaf(-k, LN2_F32_1, x))
-        c = fmaf(<float>0.5 * r, exp_c_f32(r), <float>0.5)
-    e[0] = <real>1.0 + fused_multiply_add(r * r, c, r)
+        rr = r * r
+        c = fmaf(<float>0.5 * r, exp_c_f32(r, rr), <float>0.5)
+    e[0] = <real>1.0 + fused_multiply_add(rr, c, r)
     return t
 
 
@@ -187,7 +190,7 @@ cdef inline void log_pair_of(
     u = fast_two_sum(<double>2.0, f, &u_lo)
     divide(f, f_lo, u, u_lo + f_lo, &q, &q_lo)
     z = q * q
-    tail = fma(k, LN2_F64_2, fma(q * z, log_p_f64(z), 2.0 * fma(q_lo, z, q_lo)))
+    tail = fma(k, LN2_F64_2, fma(q * z, log_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo)))
     head = two_sum(k * LN2_F64_1, 2.0 * q, &head_lo)
     hi[0] = fast_two_sum(head, head_lo + tail, lo)
 

@@ -207,10 +207,11 @@ cdef inline double inv_softplus(double y, bint odd) noexcept nogil:
 
 cdef inline double logit(double p, bint odd) noexcept nogil:
     """Near 1/2: 2 atanh(2 p - 1); else log of the quotient p / (1 - p)."""
-    cdef double q, near, z, z_lo, d, d_lo, e, s, s_lo, hi, lo
+    cdef double q, qq, near, z, z_lo, d, d_lo, e, s, s_lo, hi, lo
     q = fma(2.0, p, -1.0)
     z = 2.0 * q
-    near = round_pair(z, q * q * q * log_p_f64(q * q), odd)
+    qq = q * q
+    near = round_pair(z, qq * q * log_p_f64(qq, qq * qq), odd)
     e = -OFFSET_F64 if p < two_to(-500) else 0.0
     s = p * two_to(OFFSET_F64) if p < two_to(-500) else p
     d = two_sum(1.0, -p, &d_lo)
@@ -234,24 +235,32 @@ cdef inline double corrected(
     return round_pair(value, (one - 1.0) + (rest + (lo + lo2)), odd)
 
 
+cdef inline double sum_scaled(
+    double x, double hi, double lo, bint odd, bint* cancels
+) noexcept nogil:
+    """x + (hi + lo) / 2**512, rounded once even where it is subnormal."""
+    cdef double rest
+    cdef double sum = two_sum(x * two_to(OFFSET_F64), hi, &rest)
+    cancels[0] = fabs(sum) < 0.25 * fabs(hi)
+    return round_scaled(sum, rest + lo, odd)
+
+
 cdef inline double logaddexp(double x, double y, bint odd, double* unsettled) noexcept nogil:
-    """max + log1p(e**-|x - y|); a first value v that cancels is corrected by log(e**(x - v) +
-    e**(y - v)), known to 2**-73. unsettled = 1 where that does not suffice, else 0."""
-    cdef double m, n, d, d_lo, hi, lo, z, z_lo, hi2, lo2, value, log_hi, log_lo
-    cdef bint cancels, simple, deep
+    """max + log1p(e**-|x - y|), where the maximum is tiny the sum on the scale of a subnormal
+    result. A first value v that cancels is corrected by log(e**(x - v) + e**(y - v)), known to
+    2**-73; unsettled = 1 where that does not suffice, else 0."""
+    cdef double m, n, d, d_lo, e_hi, e_lo, hi, lo, z, z_lo, hi2, lo2, value
+    cdef bint simple, tiny, cancels, tiny_cancels
     m = x if x > y else y
     n = y if x > y else x
     d = two_sum(n, -m, &d_lo)
     d_lo = d_lo if d > -800.0 else 0.0
-    exp_scaled(clamped(d), &hi, &lo)
-    lo = fma(hi, d_lo, lo)
-    log1p_pair(hi * two_to(-OFFSET_F64), lo * two_to(-OFFSET_F64), &log_hi, &log_lo)
-    z = two_sum(m, log_hi, &z_lo)
-    value = round_pair(z, z_lo + log_lo, odd)
-    cancels = fabs(value) < 0.25 * log_hi
-    # beside a maximum of nearly 0, e**d may be subnormal
-    deep = (fabs(m) < two_to(-700)) & (d < -450.0)
-    deep = deep | (cancels & (fabs(value) < two_to(-17)))
+    exp_scaled(clamped(d), &e_hi, &e_lo)
+    e_lo = fma(e_hi, d_lo, e_lo)
+    log1p_pair(e_hi * two_to(-OFFSET_F64), e_lo * two_to(-OFFSET_F64), &hi, &lo)
+    z = two_sum(m, hi, &z_lo)
+    value = round_pair(z, z_lo + lo, odd)
+    cancels = fabs(value) < 0.25 * hi
     z = two_sum(m, -value, &z_lo)
     exp_long(z, z_lo, &hi, &lo)
     z = two_sum(n, -value, &z_lo)
@@ -259,37 +268,46 @@ cdef inline double logaddexp(double x, double y, bint odd, double* unsettled) no
     exp_long(z, z_lo, &hi2, &lo2)
     z = corrected(value, hi, lo, hi2, lo2, odd)
     value = z if cancels else value
+    cancels = cancels & (fabs(value) < two_to(-17))
+    # log1p(e) = e to 2**-600
+    tiny = (fabs(m) < two_to(-700)) & (d < -450.0)
+    z = sum_scaled(m, e_hi, e_lo, odd, &tiny_cancels)
+    value = z if tiny else value
     # infinities, and nan in either argument
     simple = (fabs(m) > 1.7e308) | (n == -INFINITY)
     value = m if simple else value
     value = NAN if (x != x) | (y != y) else value
-    unsettled[0] = 1.0 if deep & (not simple) else 0.0
+    unsettled[0] = 1.0 if (tiny_cancels if tiny else cancels) & (not simple) else 0.0
     return value
 
 
 cdef inline double logsubexp(double x, double y, bint odd, double* unsettled) noexcept nogil:
-    """x + log(1 - e**(y - x)); corrected like logaddexp. unsettled = 1 where that does not suffice,
-    else 0."""
-    cdef double d, d_lo, hi, lo, scaled_hi, scaled_lo, z, z_lo, hi2, lo2, value, inside, log_hi
-    cdef bint cancels, simple, deep
+    """x + log(1 - e**(y - x)), with the same cares; unsettled = 1 where they do not suffice, else
+    0."""
+    cdef double d, d_lo, e_hi, e_lo, hi, lo, z, z_lo, hi2, lo2, value, inside
+    cdef bint simple, tiny, cancels, tiny_cancels
     d = two_sum(y, -x, &d_lo)
     d_lo = d_lo if d > -800.0 else 0.0
     inside = -800.0 if -800.0 > d else d
-    log1mexp_pair(inside, d_lo, &log_hi, &lo, &scaled_hi, &scaled_lo)
-    z = two_sum(x, log_hi, &z_lo)
+    log1mexp_pair(inside, d_lo, &hi, &lo, &e_hi, &e_lo)
+    z = two_sum(x, hi, &z_lo)
     value = round_pair(z, z_lo + lo, odd)
-    cancels = fabs(value) < 0.25 * fabs(log_hi)
+    cancels = fabs(value) < 0.25 * fabs(hi)
     z = two_sum(x, -value, &z_lo)
     exp_long(z, z_lo, &hi, &lo)
     z = two_sum(y, -value, &z_lo)
     exp_long(z, z_lo, &hi2, &lo2)
     z = corrected(value, hi, lo, -hi2, -lo2, odd)
-    deep = cancels & ((fabs(value) < two_to(-14) * hi) | (x > 30.0))
-    deep = deep | ((fabs(x) < two_to(-700)) & (d < -450.0))
     value = z if cancels else value
+    cancels = cancels & ((fabs(value) < two_to(-14) * hi) | (x > 30.0))
+    tiny = (fabs(x) < two_to(-700)) & (d < -450.0)
+    z = sum_scaled(x, -e_hi, -e_lo, odd, &tiny_cancels)
+    value = z if tiny else value
     simple = (fabs(x) > 1.7e308) | (y == -INFINITY)
     value = x if simple else value
     value = -INFINITY if x == y else value
     value = NAN if (not x >= y) | ((x == y) & (x == INFINITY)) else value
-    unsettled[0] = 1.0 if deep & (x > y) & (not simple) else 0.0
+    unsettled[0] = (
+        1.0 if (tiny_cancels if tiny else cancels) & (x > y) & (not simple) else 0.0
+    )
     return value

@@ -13,7 +13,7 @@ f32: in plain double arithmetic, with the size of the terms that were added up: 
 from libc.math cimport INFINITY, copysign, fabs
 cimport csmooth._functions as accurate
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, divide, exp_c_f64, exp_fast, exp_pair, expm1_reduced,
+    BIAS_F64, LN2_F64_1, LN2_F64_2, divide, exp_c_fast_f64, exp_fast, exp_pair, expm1_reduced,
     fast_two_sum, fma, log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp, split_exponent,
     two_sum,
 )
@@ -53,7 +53,7 @@ cdef inline void log1p_exp_pair(double x, double x_lo, double* hi, double* lo) n
     divide(e, e_lo, d, d_lo + e_lo, &q, &q_lo)
     z = q * q
     hi[0] = 2.0 * q
-    lo[0] = fma(q * z, log1p_p_f64(z), 2.0 * fma(q_lo, z, q_lo))
+    lo[0] = fma(q * z, log1p_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo))
 
 
 cdef inline double softplus_f64(double x) noexcept nogil:
@@ -121,22 +121,23 @@ cdef inline double log1p_exp(double x) noexcept nogil:
     cdef double e = exponential(x)
     cdef double q = e / (2.0 + e)
     cdef double z = q * q
-    return q * fma(z, log1p_p_f64(z), 2.0)
+    return q * fma(z, log1p_p_f64(z, z * z), 2.0)
 
 
 cdef inline double log_of(double a, double b, double k) noexcept nogil:
     """log(2**k (1 + q) / (1 - q)) with q = a / b, |q| <= 0.1743."""
     cdef double q = a / b
     cdef double z = q * q
-    return fma(k, LN2_F64_1, fma(k, LN2_F64_2, q * fma(z, log_p_f64(z), 2.0)))
+    return fma(k, LN2_F64_1, fma(k, LN2_F64_2, q * fma(z, log_p_f64(z, z * z), 2.0)))
 
 
 cdef inline double log1mexp_of(double x, double* size) noexcept nogil:
     """log(1 - e**x) for x < 0, relative to the exponential itself where that is below 0.29."""
-    cdef double r, r_lo, k, m, s, y
+    cdef double r, r_lo, rr, k, m, s, u, y
     cdef double scale = power_of_two(reduce_exp(x, magic_of(<double>BIAS_F64), &r, &r_lo))
     # e**r - 1 to the precision of a double
-    cdef double u = fma(r * r, fma(0.5 * r, exp_c_f64(r), 0.5), r)
+    rr = r * r
+    u = fma(rr, fma(r, exp_c_fast_f64(r, rr), 0.5), r)
     m = split_exponent((1.0 - scale) - scale * u, &k)
     s = -fma(scale, u, scale) if x < -1.25 else m - 1.0
     y = log_of(s, 1.0 + m, k)

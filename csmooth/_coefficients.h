@@ -62,7 +62,7 @@ static inline float exp_c_f32(float x, float xx) {
 
 /* log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
  * |q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = 0.1742537; float64.
- * Degree 7. Max error of q^3 P relative to the whole logarithm: 2^-66.133 = 1.236e-20
+ * Degree 7. Max error of q^3 P relative to the logarithm: 2^-66.133 = 1.236e-20
  * with these coefficients, 2^-66.331 before rounding them.
  */
 static inline double log_p_f64(double x, double xx) {
@@ -77,22 +77,22 @@ static inline double log_p_f64(double x, double xx) {
     return fma(odd, x, even);
 }
 
-/* log1p_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
+/* log1p_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + 2 q^3 P(q^2) on
  * 0 <= q <= 1/3; float64.
- * Degree 9. Max error of q^3 P relative to the whole logarithm: 2^-59.411 = 1.305e-18
+ * Degree 9. Max error of 2 q^3 P relative to the logarithm: 2^-59.411 = 1.305e-18
  * with these coefficients, 2^-59.42 before rounding them.
  */
 static inline double log1p_p_f64(double x, double xx) {
-    double odd = 0x1.5c44a65f6a11ap-3;  /* 0.17005281428033286 */
-    double even = 0x1.55ea8197dc4a5p-4;  /* 0.083475595687348816 */
-    odd = fma(odd, xx, 0x1.efcad63b442d0p-4);  /* 0.12104304966147628 */
-    even = fma(even, xx, 0x1.1068a56059dc6p-3);  /* 0.13301209640779471 */
-    odd = fma(odd, xx, 0x1.3b1dc9b3f4458p-3);  /* 0.15386540966440765 */
-    even = fma(even, xx, 0x1.745cb4e03f396p-3);  /* 0.18181744870517197 */
-    odd = fma(odd, xx, 0x1.c71c7415a3babp-3);  /* 0.22222223940886229 */
-    even = fma(even, xx, 0x1.249249209bcb9p-2);  /* 0.28571428548361727 */
-    odd = fma(odd, xx, 0x1.99999999a050ep-2);  /* 0.40000000000152702 */
-    even = fma(even, xx, 0x1.5555555555536p-1);  /* 0.66666666666666319 */
+    double odd = 0x1.5c44a65f6a11ap-4;  /* 0.085026407140166432 */
+    double even = 0x1.55ea8197dc4a5p-5;  /* 0.041737797843674408 */
+    odd = fma(odd, xx, 0x1.efcad63b442d0p-5);  /* 0.060521524830738138 */
+    even = fma(even, xx, 0x1.1068a56059dc6p-4);  /* 0.066506048203897355 */
+    odd = fma(odd, xx, 0x1.3b1dc9b3f4458p-4);  /* 0.076932704832203824 */
+    even = fma(even, xx, 0x1.745cb4e03f396p-4);  /* 0.090908724352585984 */
+    odd = fma(odd, xx, 0x1.c71c7415a3babp-4);  /* 0.11111111970443115 */
+    even = fma(even, xx, 0x1.249249209bcb9p-3);  /* 0.14285714274180863 */
+    odd = fma(odd, xx, 0x1.99999999a050ep-3);  /* 0.20000000000076351 */
+    even = fma(even, xx, 0x1.5555555555536p-2);  /* 0.33333333333333159 */
     return fma(odd, x, even);
 }
 

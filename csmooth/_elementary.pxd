@@ -175,7 +175,7 @@ cdef inline void divide(
     """q + q_lo = (a + a_lo) / (b + b_lo) to the precision of the pairs, with one division."""
     cdef double inverse = 1.0 / b
     q[0] = a * inverse
-    q_lo[0] = ((fma(-q[0], b, a) - q[0] * b_lo) + a_lo) * inverse
+    q_lo[0] = (fma(-q[0], b_lo, fma(-q[0], b, a)) + a_lo) * inverse
 
 
 cdef inline void log_pair_of(

@@ -65,13 +65,13 @@ ctypedef struct Kernels:
         int function, const double* x, const double* y, double* z, double* unsettled, Py_ssize_t n,
         bint odd
     ) noexcept nogil
-    # Quick; marks are not 0 where the result is to be computed by the accurate ones, and the
-    # value tells whether there are such elements.
+    # Quick; the value tells whether there are elements that are to be computed by the accurate
+    # ones, and marks which.
     bint (*map_unary_f64)(
-        int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
+        int function, const double* x, double* y, Py_ssize_t n
     ) noexcept nogil
     bint (*map_unary_f32)(
-        int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+        int function, const float* x, float* y, Py_ssize_t n
     ) noexcept nogil
     bint (*map_binary_f64)(
         int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n

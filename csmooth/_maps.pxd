@@ -1,8 +1,8 @@
 """Floor 0: loops of the element-wise functions over contiguous elements.
 
 Accurate (_functions.pxd), on double; y may be x. odd: round results to odd, for a second rounding
-to float32 or float16. Quick (_quick.pxd), on the type itself; marks[i] is not 0 where element i is
-not settled, and the loop tells whether there is one.
+to float32 or float16. Quick (_quick.pxd), on the type itself: the loop tells whether an element is
+not settled, those of two arguments also which, by marks[i] other than 0.
 
 The functions that loop take `function` as a constant, of which the compiler keeps one branch.
 """
@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t, int64_t
 
 cimport csmooth._functions as accurate
 cimport csmooth._quick as quick
+from csmooth._elementary cimport bits_f64
 from csmooth._kernels cimport (
     EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
 )
@@ -93,16 +94,15 @@ cdef inline void loop_binary(
 
 
 cdef inline bint loop_unary_f64(
-    int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
+    int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef int64_t mark, any = 0
+    # the sign of the difference is that of QUICK_LIMIT - |x|, for nan -1
+    cdef int64_t limit = bits_f64(quick.QUICK_LIMIT), any = 0
     for i in range(n):
         y[i] = quick_unary(function, x[i])
-        mark = 0 if fabs(x[i]) <= quick.QUICK_LIMIT else 1
-        marks[i] = mark
-        any |= mark
-    return any != 0
+        any |= limit - bits_f64(fabs(x[i]))
+    return any < 0
 
 
 cdef inline bint loop_binary_f64(
@@ -120,16 +120,14 @@ cdef inline bint loop_binary_f64(
 
 
 cdef inline bint loop_unary_f32(
-    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+    int function, const float* x, float* y, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef int32_t mark, any = 0
+    cdef int32_t any = 0
     cdef double value, size
     for i in range(n):
         value = quick.unary_f32(function, <double>x[i], &size)
-        mark = round_settled(value, size, &y[i])
-        marks[i] = mark
-        any |= mark
+        any |= round_settled(value, size, &y[i])
     return any != 0
 
 
@@ -179,16 +177,16 @@ cdef inline void map_binary(
 
 
 cdef inline bint map_unary_f64(
-    int function, const double* x, double* y, int64_t* marks, Py_ssize_t n
+    int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
     """Of the four functions that is_quick_f64 names."""
     if function == SOFTPLUS:
-        return loop_unary_f64(SOFTPLUS, x, y, marks, n)
+        return loop_unary_f64(SOFTPLUS, x, y, n)
     if function == LOG_EXPIT:
-        return loop_unary_f64(LOG_EXPIT, x, y, marks, n)
+        return loop_unary_f64(LOG_EXPIT, x, y, n)
     if function == EXPIT:
-        return loop_unary_f64(EXPIT, x, y, marks, n)
-    return loop_unary_f64(SILU, x, y, marks, n)
+        return loop_unary_f64(EXPIT, x, y, n)
+    return loop_unary_f64(SILU, x, y, n)
 
 
 cdef inline bint map_binary_f64(
@@ -200,21 +198,21 @@ cdef inline bint map_binary_f64(
 
 
 cdef inline bint map_unary_f32(
-    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+    int function, const float* x, float* y, Py_ssize_t n
 ) noexcept nogil:
     if function == SOFTPLUS:
-        return loop_unary_f32(SOFTPLUS, x, y, marks, n)
+        return loop_unary_f32(SOFTPLUS, x, y, n)
     if function == INV_SOFTPLUS:
-        return loop_unary_f32(INV_SOFTPLUS, x, y, marks, n)
+        return loop_unary_f32(INV_SOFTPLUS, x, y, n)
     if function == EXPIT:
-        return loop_unary_f32(EXPIT, x, y, marks, n)
+        return loop_unary_f32(EXPIT, x, y, n)
     if function == LOGIT:
-        return loop_unary_f32(LOGIT, x, y, marks, n)
+        return loop_unary_f32(LOGIT, x, y, n)
     if function == LOG_EXPIT:
-        return loop_unary_f32(LOG_EXPIT, x, y, marks, n)
+        return loop_unary_f32(LOG_EXPIT, x, y, n)
     if function == LOG1MEXP:
-        return loop_unary_f32(LOG1MEXP, x, y, marks, n)
-    return loop_unary_f32(SILU, x, y, marks, n)
+        return loop_unary_f32(LOG1MEXP, x, y, n)
+    return loop_unary_f32(SILU, x, y, n)
 
 
 cdef inline bint map_binary_f32(

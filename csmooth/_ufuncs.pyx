@@ -7,6 +7,7 @@ accurate one, in double; rounded to the output's type.
 """
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from csmooth._dispatch cimport kernels
@@ -16,6 +17,7 @@ from csmooth._kernels cimport (
     SOFTPLUS, UNARY_FUNCTIONS, LogSum,
 )
 from csmooth._load cimport Operand, convert, unconvert
+from csmooth._quick cimport QUICK_LIMIT
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
 )
@@ -61,6 +63,7 @@ ctypedef fused mark:
 
 cdef enum:
     CHUNK = 512          # elements at a time, buffers of 4 kB
+    LONG_CHUNK = 4096    # where arguments and results stay where they are
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
     TYPES = 3            # loops of each ufunc, see NUMBERS
     FUNCTIONS = UNARY_FUNCTIONS + BINARY_FUNCTIONS
@@ -132,59 +135,72 @@ cdef inline Py_ssize_t marked(const mark* marks, Py_ssize_t n, int* places) noex
     return count
 
 
+cdef void settle_unary(
+    const Loop* loop, const real* x, real* y, Py_ssize_t n, bint halves
+) noexcept nogil:
+    """By the accurate kernel: floats all, doubles outside the quick kernel's limit, and those that
+    may be rounded to the wrong float16. n is a number of whole vectors."""
+    cdef double values[CHUNK]
+    cdef int64_t marks[CHUNK]
+    cdef int places[CHUNK]
+    cdef Py_ssize_t chunk, start, m, count, i
+    for chunk in range((n + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        m = min(<Py_ssize_t>CHUNK, n - start)
+        for i in range(m):
+            marks[i] = real is float or not fabs(x[start + i]) <= QUICK_LIMIT
+        if real is double and halves:
+            mark_halves(y + start, marks, m)
+        count = marked(marks, m, places)
+        for i in range(whole_vectors(count)):
+            values[i] = x[start + places[i]]
+        kernels.map_unary(
+            loop.function, values, values, whole_vectors(count), real is float or halves
+        )
+        for i in range(count):
+            y[start + places[i]] = <real>values[i]
+
+
 cdef inline void run_unary(
     const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps, bint* invalid,
     real of_kind
 ) noexcept nogil:
     cdef real x_buffer[CHUNK]
     cdef real y_buffer[CHUNK]
-    cdef double values[CHUNK]
-    cdef int64_t marks[CHUNK]
-    cdef int places[CHUNK]
     cdef const real* x
     cdef real* y
     cdef char* p
-    cdef Py_ssize_t chunk, start, n, padded, count, i
+    cdef Py_ssize_t start = 0, n, padded, i
     cdef bint open
-    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
+    cdef bint halves = loop.type.type_number == cnp.NPY_FLOAT16
+    # in place where nothing that is still to be read lies
     cdef bint direct = (
-        loop.type.type_number != cnp.NPY_FLOAT16
-        and steps[0] == sizeof(real) and steps[1] == sizeof(real)
+        not halves and steps[0] == sizeof(real) and steps[1] == sizeof(real)
         and are_apart(args[0], steps[0], args[1], steps[1], total)
     )
-    for chunk in range((total + CHUNK - 1) // CHUNK):
-        start = chunk * CHUNK
-        n = min(<Py_ssize_t>CHUNK, total - start)
+    while start < total:
+        n = min(<Py_ssize_t>(LONG_CHUNK if direct else CHUNK), total - start)
+        if n > CHUNK:
+            n = n // PADDING * PADDING
         padded = whole_vectors(n)
         x = arguments(loop, args[0] + start * steps[0], steps[0], n, padded, &x_buffer[0])
         p = args[1] + start * steps[1]
-        # in place where nothing that is still to be read lies
         y = <real*>p if direct and padded == n else &y_buffer[0]
         if real is float:
-            open = kernels.map_unary_f32(loop.function, x, y, <int32_t*>marks, padded)
+            open = kernels.map_unary_f32(loop.function, x, y, padded)
         elif loop.is_quick:
-            open = kernels.map_unary_f64(loop.function, x, y, marks, padded)
-            if odd:
-                open = mark_halves(y, marks, padded)
+            open = kernels.map_unary_f64(loop.function, x, y, padded) or halves
         else:
-            kernels.map_unary(loop.function, x, y, padded, odd)
+            kernels.map_unary(loop.function, x, y, padded, halves)
             open = False
         if open:
-            if real is float:
-                count = marked(<int32_t*>marks, padded, places)
-            else:
-                count = marked(marks, padded, places)
-            padded = whole_vectors(count)
-            for i in range(padded):
-                values[i] = x[places[i]]
-            kernels.map_unary(loop.function, values, values, padded, odd)
-            for i in range(count):
-                y[places[i]] = <real>values[i]
+            settle_unary(loop, x, y, padded, halves)
         if loop.checks:
             for i in range(n):
                 invalid[0] |= (y[i] != y[i]) & (x[i] == x[i])
         if y != <real*>p:
             unconvert(&loop.type, p, steps[1], n, y)
+        start += n
 
 
 cdef void loop_unary(

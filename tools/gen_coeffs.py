@@ -308,19 +308,22 @@ def exp_section() -> list[str]:
 def log_section() -> list[str]:
     lines: list[str] = []
 
-    def add(name: str, problem: Approximation, target: mpf, interval: str) -> None:
+    def add(
+        name: str, problem: Approximation, target: mpf, interval: str, divisor: int = 1
+    ) -> None:
         degree, ideal = smallest_degree(problem, target)
+        cube = "q^3" if divisor == 1 else f"{divisor} q^3"
         coefficients = round_in_turn(problem, degree, 53)
         error = max_error(problem, coefficients)
         lines.extend(
             c_comment(
-                f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n{interval}; "
-                f"float64.\nDegree {degree}. Max error of q^3 P relative to the whole logarithm: "
+                f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + {cube} P(q^2) on\n{interval}; "
+                f"float64.\nDegree {degree}. Max error of {cube} P relative to the logarithm: "
                 f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
                 f"{log2(ideal)} before rounding them."
             )
         )
-        lines.extend(c_polynomial(name, coefficients))
+        lines.extend(c_polynomial(name, [c / divisor for c in coefficients]))
 
     q_limit = mpmath.nstr(LOG_Q_LIMIT, 8)
     add(
@@ -329,7 +332,7 @@ def log_section() -> list[str]:
         mpf(2) ** -66,
         f"|q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = {q_limit}",
     )
-    add("log1p_p_f64", LOG_UNIT, mpf(2) ** -59, "0 <= q <= 1/3")
+    add("log1p_p_f64", LOG_UNIT, mpf(2) ** -59, "0 <= q <= 1/3", divisor=2)
     return lines
 
 

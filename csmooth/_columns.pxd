@@ -6,7 +6,7 @@ middle axes where they lie in memory, and many short rows after a transposition 
 """
 from libc.math cimport INFINITY
 from csmooth._elementary cimport real
-from csmooth._kernels cimport BLOCK, LONG_ROW, MAX_LANES, WIDTH, LogSum
+from csmooth._kernels cimport BLOCK, MAX_LANES, WIDTH, LogSum
 from csmooth._rows cimport (
     add_block, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
     scaled_exp, share, shift_of,
@@ -66,7 +66,8 @@ cdef inline void columns_sum_exp(
 
 
 cdef inline void columns_log_sum(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, LogSum* results
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
+    LogSum* results
 ) noexcept nogil:
     cdef real origin[WIDTH]
     cdef real magic[WIDTH]
@@ -80,7 +81,7 @@ cdef inline void columns_log_sum(
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
-    if n < LONG_ROW:
+    if accurate:
         columns_sum_exp(
             x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
         )

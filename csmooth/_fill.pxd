@@ -5,6 +5,7 @@ from csmooth._columns cimport (
     columns_max,
     columns_softmax,
 )
+from csmooth._halves cimport from_halves, to_halves
 from csmooth._kernels cimport Kernels
 from csmooth._maps cimport (
     map_binary,
@@ -37,6 +38,10 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.map_binary = map_binary
     kernels.map_binary_f64 = map_binary_f64
     kernels.map_binary_f32 = map_binary_f32
+    kernels.from_halves_f64 = from_halves[double]
+    kernels.from_halves_f32 = from_halves[float]
+    kernels.to_halves_f64 = to_halves[double]
+    kernels.to_halves_f32 = to_halves[float]
     kernels.row_max_f64 = row_max[double]
     kernels.row_max_f32 = row_max[float]
     kernels.origin_of_f64 = origin_of[double]

@@ -3,7 +3,7 @@
 Blocks of one row are contiguous. Columns lie side by side: element j of column w is
 x[j * stride + w], with at most WIDTH columns at a time.
 """
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 cdef enum:
     # Partial sums of a row; two 64-byte vectors. Part of the definition of the bits.
@@ -14,6 +14,8 @@ cdef enum:
     BLOCK = 2048
     # Rows of at least this length are first summed with the plain exponential. Also part of it.
     LONG_ROW = 64
+    # The same for log_softmax: log1p(rest) by itself is often too small for that sum.
+    LONG_LOG_ROW = 2048
     # Columns worked on at a time; no influence on the bits.
     WIDTH = 64
 
@@ -80,6 +82,11 @@ ctypedef struct Kernels:
         int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
     ) noexcept nogil
 
+    void (*from_halves_f64)(const uint16_t* x, double* y, Py_ssize_t n) noexcept nogil
+    void (*from_halves_f32)(const uint16_t* x, float* y, Py_ssize_t n) noexcept nogil
+    void (*to_halves_f64)(const double* x, uint16_t* y, Py_ssize_t n) noexcept nogil
+    void (*to_halves_f32)(const float* x, uint16_t* y, Py_ssize_t n) noexcept nogil
+
     double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
     float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil
 
@@ -141,11 +148,11 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*columns_log_sum_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const double* m,
         LogSum* results
     ) noexcept nogil
     void (*columns_log_sum_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const float* m,
         LogSum* results
     ) noexcept nogil
 

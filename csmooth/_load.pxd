@@ -3,14 +3,15 @@
 A row is the logical C order of the reduced axes. It is handed on as it lies where it is contiguous,
 else one block at a time is gathered into the caller's buffer: no array-sized copy is ever made.
 """
-from libc.math cimport fabs
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 from libc.string cimport memcpy
 cimport numpy as cnp
 
-from csmooth._elementary cimport bits_f64, from_bits_f32, real
+from csmooth._dispatch cimport kernels
+from csmooth._elementary cimport real
+from csmooth._halves cimport half_of
 
 ctypedef fused source:
     int8_t
@@ -26,6 +27,7 @@ ctypedef fused source:
 
 cdef enum:
     MAX_DIMS = 64
+    PIECE = 512  # float16 numbers gathered at a time
 
 
 cdef struct Operand:
@@ -46,32 +48,6 @@ cdef struct Rows:
     Py_ssize_t outer_shape[MAX_DIMS]
     Py_ssize_t inner_shape[MAX_DIMS]
     Py_ssize_t length
-
-
-cdef inline float half_to_float(uint16_t half) noexcept nogil:
-    cdef uint32_t sign = <uint32_t>(half & 0x8000) << 16
-    cdef uint32_t rest = <uint32_t>(half & 0x7fff) << 13
-    cdef float size
-    if rest >= 0x0f800000:  # infinity or nan
-        return from_bits_f32(<int32_t>(sign | rest | 0x7f800000))
-    # 2**112 moves the exponent's bias from 15 to 127, for subnormal numbers as well
-    size = from_bits_f32(<int32_t>rest) * <float>5192296858534827628530496329220096.0
-    return -size if sign else size
-
-
-cdef inline uint16_t double_to_half(double x) noexcept nogil:
-    """Rounded once, to nearest even; overflow to infinity."""
-    cdef double size = fabs(x)
-    cdef int64_t bits = bits_f64(size)
-    # to 10 bits after the point; a carry moves into the exponent, whose bias goes from 1023 to 15
-    cdef int64_t below_half = (<int64_t>1 << 41) - 1
-    cdef int64_t half = ((bits + below_half + ((bits >> 42) & 1)) >> 42) - (1008 << 10)
-    # below 2**-14, in units of 2**-24: 2**28 added leaves that many in the low bits
-    half = bits_f64(size + 268435456.0) & 0xfff if size < 0.00006103515625 else half
-    # halfway between the largest number, 65504, and 2**16
-    half = 0x7c00 if size >= 65520.0 else half
-    half = 0x7e00 if size != size else half
-    return <uint16_t>(half | (0x8000 if bits_f64(x) < 0 else 0))
 
 
 cdef inline void convert_from(
@@ -101,13 +77,23 @@ cdef inline void convert_from(
 cdef inline void convert_half(
     const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
 ) noexcept nogil:
+    cdef uint16_t gathered[PIECE]
+    cdef const uint16_t* halves
     cdef uint16_t half
-    cdef Py_ssize_t i
-    for i in range(n):
-        memcpy(&half, p + i * stride, sizeof(uint16_t))
-        if swapped:
-            half = <uint16_t>((half << 8) | (half >> 8))
-        out[i] = half_to_float(half)
+    cdef Py_ssize_t piece, start, m, i
+    for piece in range((n + PIECE - 1) // PIECE):
+        start = piece * PIECE
+        m = min(<Py_ssize_t>PIECE, n - start)
+        halves = <const uint16_t*>(p + start * stride)
+        if stride != sizeof(uint16_t) or swapped or <size_t>p % sizeof(uint16_t):
+            for i in range(m):
+                memcpy(&half, p + (start + i) * stride, sizeof(uint16_t))
+                gathered[i] = <uint16_t>((half << 8) | (half >> 8)) if swapped else half
+            halves = &gathered[0]
+        if real is double:
+            kernels.from_halves_f64(halves, out + start, m)
+        else:
+            kernels.from_halves_f32(halves, out + start, m)
 
 
 cdef inline void convert(
@@ -156,9 +142,14 @@ cdef inline void unconvert(
     elif y.type_number == cnp.NPY_FLOAT:
         for i in range(n):
             (<float*>(p + i * stride))[0] = <float>values[i]
+    elif stride == sizeof(uint16_t):
+        if real is double:
+            kernels.to_halves_f64(values, <uint16_t*>p, n)
+        else:
+            kernels.to_halves_f32(values, <uint16_t*>p, n)
     else:
         for i in range(n):
-            (<uint16_t*>(p + i * stride))[0] = double_to_half(values[i])
+            (<uint16_t*>(p + i * stride))[0] = half_of(values[i])
 
 
 cdef inline bint is_simple(const Rows* rows, const Operand* x) noexcept nogil:

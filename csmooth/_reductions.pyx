@@ -10,15 +10,15 @@ cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
+from csmooth._halves cimport half_of
 from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
 from csmooth._load cimport (
-    MAX_DIMS, Operand, double_to_half, is_simple, pack_columns, replace_masked, scatter,
-    unpack_columns,
+    MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unpack_columns,
 )
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, block_at, blocks_of, cancelled_log_sum, cancels, is_settled, load,
-    log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum, sum_of,
-    take_census, weighted_log_sum,
+    SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
+    is_settled, load, log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum,
+    sum_of, take_census, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -47,7 +47,7 @@ cdef inline void emit(const Operand* y, char* place, double value) noexcept nogi
     elif y.type_number == cnp.NPY_FLOAT:
         (<float*>place)[0] = <float>value
     else:
-        (<unsigned short*>place)[0] = double_to_half(value)
+        (<unsigned short*>place)[0] = half_of(value)
 
 
 cdef inline double log_sum_result(
@@ -243,6 +243,16 @@ cdef inline bint lie_side_by_side(const Task* task, const Operand* x, size_t siz
     )
 
 
+cdef inline void log_sums_of_columns(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
+    LogSum* sums
+) noexcept nogil:
+    if real is double:
+        kernels.columns_log_sum_f64(x, stride, n, width, accurate, m, sums)
+    else:
+        kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums)
+
+
 cdef void solve_columns(
     real kind, const Task* task, Py_ssize_t first, int width, bint aside
 ) noexcept nogil:
@@ -251,13 +261,14 @@ cdef void solve_columns(
     cdef real m[WIDTH]
     cdef real buffer[BLOCK]
     cdef LogSum sums[WIDTH]
+    cdef LogSum again[WIDTH]
     cdef Row row, leader = row_at(task, first)
     cdef const real* x
     cdef const real* p
     cdef real* y
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
     cdef int w, d = task.rows.outer_dims - 1
-    cdef bint finite = True, out_aside
+    cdef bint finite = True, out_aside, settled
     if aside:
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
@@ -292,12 +303,19 @@ cdef void solve_columns(
             solve_row(kind, task, &row)
         return
     if task.reduces or task.is_log:
-        if real is double:
-            kernels.columns_log_sum_f64(x, x_stride, n, width, &m[0], &sums[0])
-        else:
-            kernels.columns_log_sum_f32(x, x_stride, n, width, &m[0], &sums[0])
+        settled = False
+        if begins_fast(task):
+            log_sums_of_columns(x, x_stride, n, width, False, &m[0], &sums[0])
+            settled = True
+            for w in range(width):
+                settled = settled and is_settled(kind, task, &sums[w], False)
+        if not settled:
+            log_sums_of_columns(x, x_stride, n, width, True, &m[0], &again[0])
         for w in range(width):
-            if not is_settled(kind, task, &sums[w], n < LONG_ROW):
+            if settled or (begins_fast(task) and is_settled(kind, task, &sums[w], False)):
+                continue
+            sums[w] = again[w]
+            if not is_settled(kind, task, &sums[w], True):
                 row = row_at(task, first + w)
                 log_sum_of_row(task, &row, m[w], &buffer[0], &sums[w])
     if task.reduces:

@@ -1,8 +1,9 @@
 """Floor 3: one row, from its blocks to its log-sum, with as much precision as its result needs.
 
 log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's own. Tiers:
-    fast      rows of LONG_ROW elements and more: plain exponentials, relative error 1.45 * 2**-53
-              of the sum; kept where the result is at least 2 in size (0.36 ULP before rounding).
+    fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
+              relative error 1.45 * 2**-53 of the sum; kept where the result is at least 2 in size
+              (0.36 ULP before rounding).
     accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
               rounding limits the rest to REST_LIMIT: for a smaller one ...
     rest      ... the terms are summed again without the maximum's: good for a rest of any size.
@@ -20,7 +21,7 @@ from csmooth._fixed cimport (
     FixedSum, fixed_add, fixed_add_expm1, fixed_begin, fixed_is_negative, fixed_log, fixed_log1p,
     fixed_scale,
 )
-from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
+from csmooth._kernels cimport BLOCK, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
 from csmooth._load cimport Operand, Rows, gather, replace_masked
 
 cdef enum:
@@ -172,6 +173,10 @@ cdef inline bint cancels(const Task* task, double value, const LogSum* sum) noex
     return (67108864.0 if task.rounds else 4.0) * fabs(value) < sum.hi
 
 
+cdef inline bint begins_fast(const Task* task) noexcept nogil:
+    return task.rows.length >= (LONG_ROW if task.reduces else LONG_LOG_ROW)
+
+
 cdef inline bint is_settled(
     real kind, const Task* task, const LogSum* sum, bint accurate
 ) noexcept nogil:
@@ -196,7 +201,7 @@ cdef inline void log_sum_double(
     cdef Py_ssize_t index
     cdef double second
     shift_to(m, origin_for(m), &shift)
-    if task.rows.length >= LONG_ROW:
+    if begins_fast(task):
         sum_of(task, row, buffer, &shift, False, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
         if is_settled(<double>0, task, sum, False):
@@ -229,7 +234,7 @@ cdef inline void log_sum_of_row(
         log_sum_double(task, row, m, buffer, sum)
     else:
         shift_to(m, origin_for(m), &shift)
-        if task.rows.length >= LONG_ROW:
+        if begins_fast(task):
             sum_of(task, row, buffer, &shift, False, -1, &total)
             kernels.row_log_sum(&shift, &total, sum)
             if is_settled(m, task, sum, False):

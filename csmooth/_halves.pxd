@@ -1,0 +1,59 @@
+"""Floor 0: float16 numbers, as their bits, to float or double and back; branch-free."""
+from libc.math cimport fabs, fabsf
+from libc.stdint cimport int32_t, int64_t, uint16_t
+
+from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
+
+
+cdef inline float float_of(uint16_t half) noexcept nogil:
+    """Exact."""
+    cdef int32_t rest = <int32_t>(half & 0x7fff) << 13
+    cdef int32_t sign = <int32_t>(half & 0x8000) << 16
+    # 2**112 moves the exponent's bias from 15 to 127, for subnormal numbers as well
+    cdef int32_t size = bits_f32(
+        from_bits_f32(rest) * <float>5192296858534827628530496329220096.0
+    )
+    # infinity or nan
+    size = rest | 0x7f800000 if rest >= 0x0f800000 else size
+    return from_bits_f32(size | sign)
+
+
+cdef inline uint16_t half_of(real x) noexcept nogil:
+    """Rounded once, to nearest even; overflow to infinity."""
+    cdef int32_t half, small, sign
+    cdef int64_t bits
+    cdef real size
+    # To 10 bits after the point: half a unit less the smallest step is added, or half a unit if the
+    # last bit kept is odd. A carry moves into the exponent, whose bias becomes 15. Below 2**-14, in
+    # units of 2**-24: a number added leaves that many in the low bits.
+    if real is double:
+        size = fabs(x)
+        bits = bits_f64(size)
+        half = <int32_t>((bits + ((<int64_t>1 << 41) - 1) + ((bits >> 42) & 1)) >> 42)
+        half = half - (1008 << 10)
+        small = <int32_t>bits_f64(size + 268435456.0)
+        sign = <int32_t>(bits_f64(x) >> 48)
+    else:
+        size = fabsf(x)
+        half = bits_f32(size)
+        half = (half + 0xfff + ((half >> 13) & 1)) >> 13
+        half = half - (112 << 10)
+        small = bits_f32(size + <float>0.5)
+        sign = bits_f32(x) >> 16
+    half = small & 0xfff if size < <real>0.00006103515625 else half
+    # halfway between the largest number, 65504, and 2**16
+    half = 0x7c00 if size >= 65520 else half
+    half = 0x7e00 if size != size else half
+    return <uint16_t>(half | (sign & 0x8000))
+
+
+cdef inline void from_halves(const uint16_t* x, real* y, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = <real>float_of(x[i])
+
+
+cdef inline void to_halves(const real* x, uint16_t* y, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = half_of(x[i])

@@ -6,7 +6,7 @@ middle axes where they lie in memory, and many short rows after a transposition 
 """
 from libc.math cimport INFINITY
 from csmooth._elementary cimport real
-from csmooth._kernels cimport BLOCK, MAX_LANES, WIDTH, LogSum
+from csmooth._kernels cimport BLOCK, MAX_LANES, WIDTH, LogSums
 from csmooth._rows cimport (
     add_block, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
     scaled_exp, share, shift_of,
@@ -67,7 +67,7 @@ cdef inline void columns_sum_exp(
 
 cdef inline void columns_log_sum(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
-    LogSum* results
+    LogSums* results
 ) noexcept nogil:
     cdef real origin[WIDTH]
     cdef real magic[WIDTH]
@@ -90,10 +90,10 @@ cdef inline void columns_log_sum(
             x, stride, n, width, False, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
         )
     for w in range(width):
-        results[w].maximum = m[w]
+        results.maximum[w] = m[w]
         log_sum_of(
             max_hi[w], max_lo[w], s_hi[w], s_lo[w],
-            &results[w].rest, &results[w].hi, &results[w].lo,
+            &results.rest[w], &results.hi[w], &results.lo[w],
         )
 
 
@@ -130,19 +130,14 @@ cdef inline void columns_softmax(
 
 
 cdef inline void columns_log_softmax(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums,
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
     """The log-shares; y may be x."""
-    cdef double m[WIDTH]
-    cdef double hi[WIDTH]
-    cdef double lo[WIDTH]
     cdef Py_ssize_t j
     cdef int w
-    for w in range(width):
-        m[w] = sums[w].maximum
-        hi[w] = sums[w].hi
-        lo[w] = sums[w].lo
     for j in range(n):
         for w in range(width):
-            y[j * y_stride + w] = log_share(x[j * stride + w], m[w], hi[w], lo[w])
+            y[j * y_stride + w] = log_share(
+                x[j * stride + w], sums.maximum[w], sums.hi[w], sums.lo[w]
+            )

@@ -43,6 +43,13 @@ cdef struct LogSum:
     double hi
     double lo
 
+cdef struct LogSums:
+    # the same of columns
+    double maximum[WIDTH]
+    double rest[WIDTH]
+    double hi[WIDTH]
+    double lo[WIDTH]
+
 # The element-wise functions of one and of two arguments.
 cdef enum:
     SOFTPLUS
@@ -149,11 +156,11 @@ ctypedef struct Kernels:
 
     void (*columns_log_sum_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const double* m,
-        LogSum* results
+        LogSums* results
     ) noexcept nogil
     void (*columns_log_sum_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const float* m,
-        LogSum* results
+        LogSums* results
     ) noexcept nogil
 
     void (*columns_softmax_f64)(
@@ -166,10 +173,10 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*columns_log_softmax_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums,
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
         double* y, Py_ssize_t y_stride
     ) noexcept nogil
     void (*columns_log_softmax_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSum* sums, float* y,
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, float* y,
         Py_ssize_t y_stride
     ) noexcept nogil

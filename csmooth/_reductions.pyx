@@ -11,9 +11,10 @@ cimport numpy as cnp
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of
-from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
+from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift
 from csmooth._load cimport (
-    MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unpack_columns,
+    MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unconvert,
+    unpack_columns,
 )
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
@@ -55,8 +56,8 @@ cdef inline double log_sum_result(
 ) noexcept nogil:
     """The rounded log-sum, by way of the tiers for cancellation where it needs them."""
     cdef double wide[BLOCK]
-    cdef double value = log_sum_value(sum)
-    if cancels(task, value, sum):
+    cdef double value = log_sum_value(sum.maximum, sum.hi, sum.lo)
+    if cancels(task, value, sum.hi):
         return cancelled_log_sum(task, row, sum, &wide[0])
     return value
 
@@ -243,14 +244,84 @@ cdef inline bint lie_side_by_side(const Task* task, const Operand* x, size_t siz
     )
 
 
-cdef inline void log_sums_of_columns(
+cdef inline void sum_columns(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
-    LogSum* sums
+    LogSums* sums
 ) noexcept nogil:
     if real is double:
         kernels.columns_log_sum_f64(x, stride, n, width, accurate, m, sums)
     else:
         kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums)
+
+
+cdef inline bint are_settled(
+    real kind, const Task* task, const LogSums* sums, int width, bint accurate
+) noexcept nogil:
+    cdef bint settled = True
+    cdef int w
+    for w in range(width):
+        settled &= is_settled(
+            kind, task, sums.maximum[w], sums.rest[w], sums.hi[w], accurate
+        )
+    return settled
+
+
+cdef void log_sum_columns(
+    const Task* task, Py_ssize_t first, const real* x, Py_ssize_t stride, int width, const real* m,
+    LogSums* sums
+) noexcept nogil:
+    """log_sum_of_row of columns."""
+    cdef real buffer[BLOCK]
+    cdef LogSums fast
+    cdef LogSum sum
+    cdef Row row
+    cdef int w
+    cdef bint fast_settles = begins_fast(task)
+    if fast_settles:
+        sum_columns(x, stride, task.rows.length, width, False, m, &fast)
+        if are_settled(<real>0, task, &fast, width, False):
+            sums[0] = fast
+            return
+    sum_columns(x, stride, task.rows.length, width, True, m, sums)
+    if not fast_settles and are_settled(<real>0, task, sums, width, True):
+        return
+    for w in range(width):
+        if fast_settles and is_settled(
+            <real>0, task, fast.maximum[w], fast.rest[w], fast.hi[w], False
+        ):
+            sums.rest[w], sums.hi[w], sums.lo[w] = fast.rest[w], fast.hi[w], fast.lo[w]
+        elif not is_settled(<real>0, task, sums.maximum[w], sums.rest[w], sums.hi[w], True):
+            row = row_at(task, first + w)
+            log_sum_of_row(task, &row, m[w], &buffer[0], &sum)
+            sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
+
+
+cdef void reduce_columns(
+    const Task* task, Py_ssize_t first, int width, const LogSums* sums
+) noexcept nogil:
+    """Writes the results of columns."""
+    cdef double values[WIDTH]
+    cdef LogSum sum
+    cdef Row row = row_at(task, first)
+    cdef char* out = row.out
+    cdef int w, d = task.rows.outer_dims - 1
+    cdef bint cancel = False
+    for w in range(width):
+        values[w] = log_sum_value(sums.maximum[w], sums.hi[w], sums.lo[w])
+        cancel |= cancels(task, values[w], sums.hi[w])
+        values[w] = values[w] if values[w] == values[w] else NAN
+    if cancel:
+        for w in range(width):
+            if cancels(task, values[w], sums.hi[w]):
+                row = row_at(task, first + w)
+                sum.maximum, sum.rest = sums.maximum[w], sums.rest[w]
+                sum.hi, sum.lo = sums.hi[w], sums.lo[w]
+                values[w] = log_sum_result(task, &row, &sum)
+    unconvert(&task.out, out, task.out.outer_strides[d], width, &values[0])
+    if task.sign.data != NULL:
+        for w in range(width):
+            row = row_at(task, first + w)
+            emit(&task.sign, row.sign, NAN if values[w] != values[w] else 1)
 
 
 cdef void solve_columns(
@@ -260,15 +331,14 @@ cdef void solve_columns(
     cdef real packed[SHORT_ROW * WIDTH]
     cdef real m[WIDTH]
     cdef real buffer[BLOCK]
-    cdef LogSum sums[WIDTH]
-    cdef LogSum again[WIDTH]
+    cdef LogSums sums
     cdef Row row, leader = row_at(task, first)
     cdef const real* x
     cdef const real* p
     cdef real* y
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
     cdef int w, d = task.rows.outer_dims - 1
-    cdef bint finite = True, out_aside, settled
+    cdef bint finite = True, out_aside
     if aside:
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
@@ -303,38 +373,20 @@ cdef void solve_columns(
             solve_row(kind, task, &row)
         return
     if task.reduces or task.is_log:
-        settled = False
-        if begins_fast(task):
-            log_sums_of_columns(x, x_stride, n, width, False, &m[0], &sums[0])
-            settled = True
-            for w in range(width):
-                settled = settled and is_settled(kind, task, &sums[w], False)
-        if not settled:
-            log_sums_of_columns(x, x_stride, n, width, True, &m[0], &again[0])
-        for w in range(width):
-            if settled or (begins_fast(task) and is_settled(kind, task, &sums[w], False)):
-                continue
-            sums[w] = again[w]
-            if not is_settled(kind, task, &sums[w], True):
-                row = row_at(task, first + w)
-                log_sum_of_row(task, &row, m[w], &buffer[0], &sums[w])
+        log_sum_columns(task, first, x, x_stride, width, &m[0], &sums)
     if task.reduces:
-        for w in range(width):
-            row = row_at(task, first + w)
-            emit(&task.out, row.out, log_sum_result(task, &row, &sums[w]))
-            if task.sign.data != NULL:
-                emit(&task.sign, row.sign, NAN if sums[w].hi != sums[w].hi else 1)
+        reduce_columns(task, first, width, &sums)
         return
     y = <real*>leader.out if out_aside else &packed[0]
     y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if out_aside else WIDTH
     if real is double:
         if task.is_log:
-            kernels.columns_log_softmax_f64(x, x_stride, n, width, &sums[0], y, y_stride)
+            kernels.columns_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride)
         else:
             kernels.columns_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
     else:
         if task.is_log:
-            kernels.columns_log_softmax_f32(x, x_stride, n, width, &sums[0], y, y_stride)
+            kernels.columns_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride)
         else:
             kernels.columns_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
     if out_aside:

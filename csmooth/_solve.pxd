@@ -161,16 +161,16 @@ cdef inline void sum_of(
             kernels.row_sum_exp_f32(x, n, shift, accurate, total)
 
 
-cdef inline double log_sum_value(const LogSum* sum) noexcept nogil:
+cdef inline double log_sum_value(double maximum, double hi, double lo) noexcept nogil:
     cdef double err
-    cdef double y = two_sum(sum.maximum, sum.hi, &err)
-    return y + (err + sum.lo)
+    cdef double y = two_sum(maximum, hi, &err)
+    return y + (err + lo)
 
 
-cdef inline bint cancels(const Task* task, double value, const LogSum* sum) noexcept nogil:
+cdef inline bint cancels(const Task* task, double value, double hi) noexcept nogil:
     """Whether maximum and log1p(rest) leave too few right bits, for the result's own precision."""
-    # 2**-56.5 of sum.hi is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits
-    return (67108864.0 if task.rounds else 4.0) * fabs(value) < sum.hi
+    # 2**-56.5 of hi is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits
+    return (67108864.0 if task.rounds else 4.0) * fabs(value) < hi
 
 
 cdef inline bint begins_fast(const Task* task) noexcept nogil:
@@ -178,18 +178,18 @@ cdef inline bint begins_fast(const Task* task) noexcept nogil:
 
 
 cdef inline bint is_settled(
-    real kind, const Task* task, const LogSum* sum, bint accurate
+    real kind, const Task* task, double maximum, double rest, double hi, bint accurate
 ) noexcept nogil:
     """Whether a tier's error is small enough for this result (see the head of this file)."""
-    cdef double value = sum.maximum + sum.hi if task.reduces else sum.hi
+    cdef double value = maximum + hi if task.reduces else hi
     if not accurate:
         return not fabs(value) < 2
     if real is double:
         # REST_LIMIT; rounded to 24 bits, a rest of 2**-60 still has 30 right
-        return not sum.rest < (8.673617379884035e-19 if task.rounds else 9.313225746154785e-10)
+        return not rest < (8.673617379884035e-19 if task.rounds else 9.313225746154785e-10)
     else:
         # REST_LIMIT 2**-5; a float has no tier for cancellation
-        return not (sum.rest < 0.03125 or fabs(value) < 0.5 * sum.hi)
+        return not ((rest < 0.03125) | (fabs(value) < 0.5 * hi))
 
 
 cdef inline void log_sum_double(
@@ -204,11 +204,11 @@ cdef inline void log_sum_double(
     if begins_fast(task):
         sum_of(task, row, buffer, &shift, False, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
-        if is_settled(<double>0, task, sum, False):
+        if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, False):
             return
     sum_of(task, row, buffer, &shift, True, -1, &total)
     kernels.row_log_sum(&shift, &total, sum)
-    if is_settled(<double>0, task, sum, True):
+    if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, True):
         return
     index = index_of(task, row, m, buffer)
     second = max_of(task, row, buffer, index)
@@ -237,11 +237,11 @@ cdef inline void log_sum_of_row(
         if begins_fast(task):
             sum_of(task, row, buffer, &shift, False, -1, &total)
             kernels.row_log_sum(&shift, &total, sum)
-            if is_settled(m, task, sum, False):
+            if is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
                 return
         sum_of(task, row, buffer, &shift, True, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
-        if not is_settled(m, task, sum, True):
+        if not is_settled(m, task, sum.maximum, sum.rest, sum.hi, True):
             log_sum_double(task, row, m, &wide[0], sum)
 
 

@@ -247,8 +247,8 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
         task.weights.data = <char*>&weights[0]
         return weighted_log_sum(&task, &row, &buffer[0], &sign)
     log_sum_of_row(&task, &row, x if x > y else y, &buffer[0], &sum)
-    m = log_sum_value(&sum)
-    return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, &sum) else m
+    m = log_sum_value(sum.maximum, sum.hi, sum.lo)
+    return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, sum.hi) else m
 
 
 cdef inline void run_binary(

@@ -1,8 +1,8 @@
-"""SciPy's own test file for these functions passes with csmooth's put in place of SciPy's.
+"""SciPy's own tests of these functions pass with csmooth's put in place of SciPy's.
 
-A second pytest runs ``scipy/special/tests/test_logsumexp.py`` of the installed SciPy in an empty
-folder, with a plugin that replaces the functions after the file was imported: SciPy's decorators
-have then seen SciPy's functions, whose capabilities they look up, and the tests call ours.
+A second pytest runs a test file of the installed SciPy, or one class of it, in an empty folder,
+with a plugin that replaces the functions after the file was imported: SciPy's decorators have then
+seen SciPy's functions, whose capabilities they look up, and the tests call ours.
 """
 
 import importlib.util
@@ -10,10 +10,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, dataclass, field
 
 import pytest
-
-SUITE = "scipy.special.tests.test_logsumexp"
 
 # Complex input comes with a later version; only what feeds complex arrays is left out.
 # (test, the parameters of which one is complex in a case left out, reason); no parameter: the test.
@@ -27,21 +26,64 @@ COMPLEX_CASES = [
     ("test_device", ["x_raw"], "a complex scalar"),
 ]
 
-# SciPy 1.17 leaves 60 cases, another version may differ a little; a class not collected is noticed.
-MIN_PASSED = 55
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A test file of scipy.special, or one class of it."""
+
+    tests: str
+    # SciPy's name of each function in that file, and csmooth's.
+    functions: dict[str, str]
+    # Another version of SciPy may have a few less than 1.17; a class not collected is noticed.
+    min_passed: int
+    # A test that notices a function off by 1e-5.
+    notices: str
+    complex_cases: list = field(default_factory=list)
+    # Where a test loops over dtypes itself, longdouble among them: it gets float64 twice instead,
+    # as there is no loop for longdouble.
+    without_longdouble: bool = False
+
+
+SUITES = (
+    Suite(
+        "test_logsumexp",
+        {name: name for name in ("logsumexp", "softmax", "log_softmax")},
+        min_passed=55,
+        notices="test_gh18295",
+        complex_cases=COMPLEX_CASES,
+    ),
+    Suite(
+        "test_logit",
+        {name: name for name in ("logit", "expit", "log_expit")},
+        min_passed=10,
+        notices="TestExpit::test_float64",
+        without_longdouble=True,
+    ),
+    Suite("test_basic::TestSoftplus", {"softplus": "softplus"}, 2, "test_softplus"),
+    Suite("test_log1mexp", {"_log1mexp": "log1mexp"}, 40, "test_log1mexp"),
+)
 
 PLUGIN = """
 import importlib
 import json
 
-settings = json.loads({settings!r})
-counts = {{"passed": 0, "calls": 0}}
+import numpy
 
-def counted(function):
+settings = json.loads({settings!r})
+counts = {{"passed": 0, "calls": dict.fromkeys(settings["functions"], 0)}}
+
+def counted(name, function):
     def call(*args, **kwargs):
-        counts["calls"] += 1
+        counts["calls"][name] += 1
         return function(*args, **kwargs)
     return call
+
+class WithoutLongdouble:
+    longdouble = numpy.float64
+
+    def __getattr__(self, name):
+        return getattr(numpy, name)
 
 def is_complex(value):
     return isinstance(value, complex) or str(value).startswith("complex")
@@ -57,12 +99,16 @@ def pytest_collection_modifyitems(config, items):
     replacement = importlib.import_module(settings["module"])
     import scipy.special
     modules = {{item.module for item in items}}
-    for name in ("logsumexp", "softmax", "log_softmax"):
-        function = counted(getattr(replacement, name))
-        setattr(scipy.special, name, function)
+    for name, ours in settings["functions"].items():
+        function = counted(name, getattr(replacement, ours))
+        if hasattr(scipy.special, name):
+            setattr(scipy.special, name, function)
         for module in modules:
             assert hasattr(module, name), f"SciPy's test file has no name {{name}} any more"
             setattr(module, name, function)
+    if settings["without_longdouble"]:
+        for module in modules:
+            module.np = WithoutLongdouble()
     dropped = [item for item in items if left_out(item)]
     config.hook.pytest_deselected(items=dropped)
     items[:] = [item for item in items if item not in dropped]
@@ -76,25 +122,33 @@ def pytest_sessionfinish(session):
         json.dump(counts, file)
 """
 
-BROKEN = """
-from scipy.special import log_softmax, softmax
-from scipy.special import logsumexp as _logsumexp
+SCIPY = """
+from scipy.special import *
+from scipy.special._ufuncs import _log1mexp as log1mexp
+"""
 
-def logsumexp(*args, return_sign=False, **kwargs):
-    result = _logsumexp(*args, return_sign=return_sign, **kwargs)
-    return result if return_sign else result * (1 + 1e-5)
+BROKEN = """
+import scipys
+
+def __getattr__(name):
+    function = getattr(scipys, name)
+    def off(*args, **kwargs):
+        result = function(*args, **kwargs)
+        return result if kwargs.get("return_sign") else result * (1 + 1e-5)
+    return off
 """
 
 
-def run_suite(folder, module):
+def run_suite(folder, suite, module):
     """Run SciPy's tests on the functions of ``module``: (completed process, counts)."""
-    settings = json.dumps({"module": module, "complex_cases": COMPLEX_CASES})
+    settings = json.dumps({"module": module, **asdict(suite)})
     (folder / "substitute_functions.py").write_text(PLUGIN.format(settings=settings))
+    (folder / "scipys.py").write_text(SCIPY)
     (folder / "broken.py").write_text(BROKEN)
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [
         *(sys.executable, "-m", "pytest", "-p", "substitute_functions", "-p", "no:cacheprovider"),
-        *("-q", "-rfE", "--tb=short", "--pyargs", SUITE),
+        *("-q", "-rfE", "--tb=short", "--pyargs", f"scipy.special.tests.{suite.tests}"),
     ]
     # The empty folder is the working directory, so `-m` puts that on sys.path and nothing else.
     environment = {
@@ -110,31 +164,32 @@ def run_suite(folder, module):
     return process, counts
 
 
-@pytest.fixture
-def suite(tmp_path):
-    pytest.importorskip("scipy")
+@pytest.fixture(params=SUITES, ids=lambda suite: suite.tests)
+def suite(request):
+    special = pytest.importorskip("scipy.special")
     if importlib.util.find_spec("scipy.special.tests") is None:
         pytest.skip("the installed SciPy comes without its tests")
-    if importlib.util.find_spec(SUITE) is None:
-        pytest.skip(f"the installed SciPy has no {SUITE}")
-    return lambda module: run_suite(tmp_path, module)
+    tests = request.param.tests.split("::")[0]
+    if importlib.util.find_spec(f"scipy.special.tests.{tests}") is None:
+        pytest.skip(f"the installed SciPy has no {tests}")
+    for name in request.param.functions:
+        if not (hasattr(special, name) or hasattr(special._ufuncs, name)):
+            pytest.skip(f"the installed SciPy has no {name}")
+    return request.param
 
 
-def test_csmooth_passes(suite):
-    process, counts = suite("csmooth")
+# The second one shows that the harness is sound: SciPy's own functions pass in it.
+@pytest.mark.parametrize("module", ["csmooth", "scipys"])
+def test_suite_passes(tmp_path, suite, module):
+    process, counts = run_suite(tmp_path, suite, module)
     assert process.returncode == 0, process.stdout + process.stderr
-    assert counts["passed"] >= MIN_PASSED
-    assert counts["calls"] > counts["passed"]
+    assert counts["passed"] >= suite.min_passed
+    assert all(counts["calls"].values())
+    assert sum(counts["calls"].values()) >= counts["passed"]
 
 
-def test_scipy_passes(suite):
-    """The harness itself is sound: SciPy's own functions pass in it."""
-    process, counts = suite("scipy.special")
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert counts["passed"] >= MIN_PASSED
-
-
-def test_broken_function_is_caught(suite):
-    process, _ = suite("broken")
+def test_broken_function_is_caught(tmp_path, suite):
+    process, _ = run_suite(tmp_path, suite, "broken")
     assert process.returncode == 1
-    assert "test_gh18295" in process.stdout
+    failed = [line for line in process.stdout.splitlines() if line.startswith("FAILED")]
+    assert any(suite.notices in line for line in failed), process.stdout

@@ -4,19 +4,23 @@ python tools/bench.py                        # the whole grid
 python tools/bench.py --quick                # fewer rounds, no arrays above 1e6 elements
 python tools/bench.py --only "softmax.*10)"  # the cells whose name matches
 python tools/bench.py --figures              # the figures that the project promises
-python tools/bench.py --markdown --json results.json
+python tools/bench.py --markdown --json results.json --plot results.svg --memory
 
 How it is measured:
 1. Threads are pinned to one by the environment, which is set before any library is imported.
 2. A cell is a function, a shape, an axis, a layout and a dtype. Every library that has the function
-   is called once on the cell (JAX and Numba compile) and its answer is compared with csmooth's.
+   is called once on the cell (JAX and Numba compile) and its answer is compared with csmooth's; a
+   library that answers something else is not timed.
 3. Rounds are interleaved: each round runs every subject once, in an order that rotates, so that a
    slow moment of the machine hits all of them. A run repeats the call until it lasts TARGET.
-4. A time is the median over the rounds. A ratio is the median over the rounds of the peer's time
-   divided by csmooth's in the same round; the table shows that of the fastest peer, above 1 where
-   csmooth is faster, and csmooth's time relative to np.exp alone on the same array.
+4. With one thread a time is the processor's time of this process, which other programs on the
+   machine do not lengthen; with several it is the wall clock's. What is shown is the median over
+   the rounds. A ratio is the median over the rounds of the other's time divided by csmooth's in
+   the same round: above 1 where csmooth is faster.
 
-np.exp (into an existing array) and np.max are no peers but the limits: of computing, of memory.
+np.exp and np.max of the same array are no peers but the limits: of computing, of memory. Beside the
+functions of rows np.exp writes into an existing array, beside the element-wise ones it is called
+as they are and makes a new one.
 """
 
 from __future__ import annotations
@@ -32,8 +36,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +49,14 @@ ROUNDS, ROUNDS_QUICK = 15, 5
 SMALL = 1000
 # Larger cells are left out of a quick run.
 QUICK_SIZE = 1_000_000
-# Elements of the array whose temporaries --figures measures.
-MEMORY_SIZE = 20_000_000
+# Elements of the array whose temporaries are measured.
+MEMORY_SIZE, MEMORY_SIZE_QUICK = 20_000_000, 1_000_000
+DTYPES = ("float64", "float32", "float16")
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+MARKERS = ("<!-- performance: begin (python tools/bench.py --markdown) -->",
+           "<!-- performance: end -->")  # fmt: skip
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -62,8 +73,6 @@ def pin_threads(threads: int) -> None:
 
 # --- cells ----------------------------------------------------------------------------------------
 
-FUNCTIONS = ("logsumexp", "softmax", "log_softmax")
-
 
 def short(n: int) -> str:
     """10000 as 1e4, 128000 as it is."""
@@ -73,11 +82,11 @@ def short(n: int) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One function on one array."""
+    """One function on one array; on two for a function of two. Element-wise: axis is None."""
 
     function: str
     shape: tuple[int, ...]
-    axis: int
+    axis: int | None
     dtype: str
     layout: str = "C"
 
@@ -88,19 +97,48 @@ class Cell:
     @property
     def name(self) -> str:
         shape = ", ".join(map(short, self.shape))
-        place = {0: " first axis", len(self.shape) - 1: " last axis"}.get(self.axis, " middle axis")
-        place = place if len(self.shape) > 1 else ""
-        layout = "" if self.layout == "C" else f" {self.layout}"
+        place = ""
+        if len(self.shape) > 1 and self.axis is not None:
+            place = {0: " first axis", len(self.shape) - 1: " last axis"}.get(
+                self.axis, " middle axis"
+            )
+        layout = {"C": "", "F": " Fortran order"}.get(self.layout, f" {self.layout}")
         return f"{self.function} ({shape}){place}{layout} {self.dtype}"
 
-    def array(self) -> Any:
-        """The cell's input: the same numbers in every run."""
+    def arrays(self) -> tuple[Any, ...]:
+        """The cell's arguments: the same numbers in every run, in the function's domain."""
         import numpy as np
 
+        from csmooth import spec
+
+        known = spec.get(self.function)
         rng = np.random.default_rng(self.size)
+        line = (-math.inf, math.inf)
+        arrays = [self._array(rng, interval) for interval in known.intervals or (line,)]
+        if known.ordered:
+            arrays = [np.maximum(*arrays), np.minimum(*arrays)]
+        return tuple(map(self._laid_out, arrays))
+
+    def _array(self, rng: Any, interval: tuple[float, float]) -> Any:
+        """Normal numbers of deviation 3, or evenly distributed where the interval is finite."""
+        import numpy as np
+
+        low, high = interval
         x = np.empty(self.shape, self.dtype)
         for part in np.array_split(x.reshape(-1), max(1, self.size >> 20)):
-            part[:] = rng.standard_normal(part.size) * 3
+            if math.isfinite(high - low):
+                part[:] = rng.uniform(low, high, part.size)
+            else:
+                part[:] = rng.standard_normal(part.size) * 3
+        if low == 0 < high == math.inf:
+            np.abs(x, x)
+        elif high == 0:
+            np.negative(np.abs(x, x), x)
+        return x
+
+    def _laid_out(self, x: Any) -> Any:
+        import numpy as np
+
         if self.layout == "strided":
             wide = np.zeros((*self.shape[:-1], 2 * self.shape[-1]), self.dtype)
             wide[..., ::2] = x
@@ -108,8 +146,8 @@ class Cell:
         return np.asfortranarray(x) if self.layout == "F" else x
 
 
-# shape, axis, layout
-GRID: tuple[tuple[tuple[int, ...], int, str], ...] = (
+# Of the functions of rows: shape, axis, layout.
+ROW_GRID: tuple[tuple[tuple[int, ...], int | None, str], ...] = (
     *(((n,), 0, "C") for n in (4, 10, 100, 1000, 10_000, 100_000, 1_000_000, 20_000_000)),
     ((100_000, 3), 1, "C"),
     ((100_000, 10), 1, "C"),
@@ -119,20 +157,34 @@ GRID: tuple[tuple[tuple[int, ...], int, str], ...] = (
     ((1000, 1000), 0, "C"),
     ((10, 100_000), 0, "C"),
     ((64, 64, 64), 1, "C"),
+    ((1000, 1000), 1, "F"),
     ((1_000_000,), 0, "strided"),
+    ((1000, 1000), 1, "strided"),
+)
+
+# Of the element-wise functions.
+ELEMENTWISE_GRID: tuple[tuple[tuple[int, ...], int | None, str], ...] = (
+    *(((n,), None, "C") for n in (10, 1000, 1_000_000)),
+    ((1_000_000,), None, "strided"),
 )
 
 
-def grid(functions: Sequence[str], dtypes: Sequence[str]) -> Iterator[Cell]:
-    for function, (shape, axis, layout), dtype in itertools.product(functions, GRID, dtypes):
-        yield Cell(function, shape, axis, dtype, layout)
+def grid(dtypes: Sequence[str]) -> Iterator[Cell]:
+    """Every function of the registry on the grid of its kind."""
+    from csmooth import spec
+
+    for name, known in spec.REGISTRY.items():
+        places = ELEMENTWISE_GRID if known.kind == "elementwise" else ROW_GRID
+        for (shape, axis, layout), dtype in itertools.product(places, dtypes):
+            yield Cell(name, shape, axis, dtype, layout)
 
 
 # --- subjects -------------------------------------------------------------------------------------
 
 Call = Callable[[], Any]
-# Given a cell and its array, the call to time; None where the library cannot do it.
-Builder = Callable[[Cell, Any], "Call | None"]
+Clock = Callable[[], float]
+# Given a cell and its arrays, the call to time; None where the library cannot do it.
+Builder = Callable[..., "Call | None"]
 
 
 @dataclass(frozen=True)
@@ -145,31 +197,79 @@ class Subject:
     is_peer: bool = True
 
 
+def caller(functions: Mapping[str, Callable[..., Any]]) -> Builder:
+    """Calls of functions that take their arrays and, of rows, an axis."""
+
+    def build(cell: Cell, *arrays: Any) -> Call | None:
+        if cell.function not in functions:
+            return None
+        axis = () if cell.axis is None else (cell.axis,)
+        return partial(functions[cell.function], *arrays, *axis)
+
+    return build
+
+
 def csmooth_subject(threads: int) -> Subject:
     import csmooth
 
-    def build(cell: Cell, x: Any) -> Call:
-        function, axis = getattr(csmooth, cell.function), cell.axis
-        if threads != 1:
-            return lambda: function(x, axis=axis, workers=threads)
-        return (lambda: function(x)) if x.ndim == 1 else (lambda: function(x, axis=axis))
+    def build(cell: Cell, *arrays: Any) -> Call:
+        options: dict[str, Any] = {}
+        if len(cell.shape) > 1 and cell.axis is not None:
+            options["axis"] = cell.axis
+        if threads != 1 and cell.axis is not None:
+            options["workers"] = threads
+        return partial(getattr(csmooth, cell.function), *arrays, **options)
 
     return Subject("csmooth", build, csmooth.__version__, is_peer=False)
 
 
 def scipy_subject(threads: int) -> Subject:
     import scipy
-    import scipy.special
+    from scipy import special
 
-    def build(cell: Cell, x: Any) -> Call:
-        function, axis = getattr(scipy.special, cell.function), cell.axis
-        return lambda: function(x, axis=axis)
+    names = ("logsumexp", "softmax", "log_softmax", "softplus", "expit", "logit", "log_expit")
+    # SciPy before 1.16 has no softplus.
+    functions = {name: getattr(special, name) for name in names if hasattr(special, name)}
+    return Subject("scipy", caller(functions), scipy.__version__)
 
-    return Subject("scipy", build, scipy.__version__)
+
+def compositions(xp: Any) -> dict[str, Callable[..., Any]]:
+    """The element-wise functions as one writes them by hand for a module of arrays like NumPy."""
+
+    def softplus(x: Any) -> Any:
+        return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+    def inv_softplus(y: Any) -> Any:
+        return y + xp.log(-xp.expm1(-y))
+
+    def expit(x: Any) -> Any:
+        return 1 / (1 + xp.exp(-x))
+
+    def logit(p: Any) -> Any:
+        return xp.log(p / (1 - p))
+
+    def log_expit(x: Any) -> Any:
+        return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+    def log1mexp(x: Any) -> Any:
+        return xp.log(-xp.expm1(x))
+
+    def silu(x: Any) -> Any:
+        return x / (1 + xp.exp(-x))
+
+    def logaddexp(x: Any, y: Any) -> Any:
+        return xp.logaddexp(x, y)
+
+    def logsubexp(x: Any, y: Any) -> Any:
+        return x + xp.log(-xp.expm1(y - x))
+
+    functions = (softplus, inv_softplus, expit, logit, log_expit, log1mexp, silu, logaddexp,
+                 logsubexp)  # fmt: skip
+    return {function.__name__: function for function in functions}
 
 
 def numpy_subject(threads: int) -> Subject:
-    """What one writes by hand: maximum, exponential in place, sum."""
+    """What one writes by hand; for rows: maximum, exponential in place, sum."""
     import numpy as np
 
     def logsumexp(x: Any, axis: int) -> Any:
@@ -188,18 +288,21 @@ def numpy_subject(threads: int) -> Subject:
         d -= np.log(np.exp(d).sum(axis=axis, keepdims=True))
         return d
 
-    functions = {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax}
-    return Subject(
-        "numpy", lambda cell, x: lambda: functions[cell.function](x, cell.axis), np.__version__
-    )
+    functions = {
+        **compositions(np),
+        "logaddexp": np.logaddexp,
+        "logsumexp": logsumexp,
+        "softmax": softmax,
+        "log_softmax": log_softmax,
+    }
+    return Subject("numpy", caller(functions), np.__version__)
 
 
 def exp_subject(threads: int) -> Subject:
     import numpy as np
 
-    def build(cell: Cell, x: Any) -> Call:
-        y = np.empty_like(x)
-        return lambda: np.exp(x, y)
+    def build(cell: Cell, x: Any, *more: Any) -> Call:
+        return partial(np.exp, x) if cell.axis is None else partial(np.exp, x, np.empty_like(x))
 
     return Subject("np.exp", build, np.__version__, is_peer=False)
 
@@ -207,26 +310,32 @@ def exp_subject(threads: int) -> Subject:
 def max_subject(threads: int) -> Subject:
     import numpy as np
 
-    return Subject(
-        "np.max", lambda cell, x: lambda: np.max(x, cell.axis), np.__version__, is_peer=False
-    )
+    def build(cell: Cell, x: Any, *more: Any) -> Call:
+        return partial(np.max, x, cell.axis)
+
+    return Subject("np.max", build, np.__version__, is_peer=False)
 
 
 def torch_subject(threads: int) -> Subject:
     import torch
+    from torch.nn import functional
 
     torch.set_num_threads(threads)
-    functions = {
+    build = caller({
         "logsumexp": torch.logsumexp,
         "softmax": torch.softmax,
         "log_softmax": torch.log_softmax,
-    }
-
-    def build(cell: Cell, x: Any) -> Call:
-        function, t, axis = functions[cell.function], torch.from_numpy(x), cell.axis
-        return lambda: function(t, axis)
-
-    return Subject("torch", build, torch.__version__)
+        "softplus": functional.softplus,
+        "expit": torch.sigmoid,
+        "logit": torch.logit,
+        "log_expit": functional.logsigmoid,
+        "silu": functional.silu,
+        "logaddexp": torch.logaddexp,
+    })  # fmt: skip
+    return Subject(
+        "torch", lambda cell, *arrays: build(cell, *map(torch.from_numpy, arrays)),
+        torch.__version__,
+    )  # fmt: skip
 
 
 def jax_subject(threads: int) -> Subject:
@@ -241,18 +350,30 @@ def jax_subject(threads: int) -> Subject:
         os.sched_setaffinity(0, sorted(processors)[-threads:])
         jax.devices()
         os.sched_setaffinity(0, processors)
-    functions = {
+    rows = {
         "logsumexp": jax.scipy.special.logsumexp,
         "softmax": jax.nn.softmax,
         "log_softmax": jax.nn.log_softmax,
     }
+    elementwise = {
+        **compositions(jax.numpy),
+        "softplus": jax.nn.softplus,
+        "expit": jax.nn.sigmoid,
+        "logit": jax.scipy.special.logit,
+        "log_expit": jax.nn.log_sigmoid,
+        "silu": jax.nn.silu,
+        "logaddexp": jax.numpy.logaddexp,
+    }
+    prepare = caller({
+        **{name: jax.jit(function, static_argnames="axis") for name, function in rows.items()},
+        **{name: jax.jit(function) for name, function in elementwise.items()},
+    })  # fmt: skip
 
-    def build(cell: Cell, x: Any) -> Call | None:
+    def build(cell: Cell, *arrays: Any) -> Call | None:
         if cell.layout != "C":  # its arrays have no strides
             return None
-        function = jax.jit(functions[cell.function], static_argnames="axis")
-        a = jax.numpy.asarray(x)
-        return lambda: function(a, axis=cell.axis).block_until_ready()
+        call = prepare(cell, *(jax.numpy.asarray(x).block_until_ready() for x in arrays))
+        return call and (lambda: call().block_until_ready())
 
     return Subject("jax", build, jax.__version__)
 
@@ -308,20 +429,23 @@ def numba_subject(threads: int) -> Subject:
                     y[i, j, k] = x[i, j, k] - t
         return y
 
-    functions = {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax}
+    rows = {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax}
+    scalar = compositions(np)
 
-    def build(cell: Cell, x: Any) -> Call | None:
+    @cache
+    def elementwise(name: str, dtype: str, arity: int) -> Callable[..., Any]:
+        return numba.vectorize([f"{dtype}({', '.join([dtype] * arity)})"])(scalar[name])
+
+    def build(cell: Cell, x: Any, *more: Any) -> Call | None:
         if cell.dtype == "float16":  # Numba has no such type on a processor
             return None
-        before, after = math.prod(x.shape[: cell.axis]), math.prod(x.shape[cell.axis + 1 :])
-        if x.ndim == 1:
-            view = x[None, :, None]
-        elif x.flags.c_contiguous:
-            view = x.reshape(before, x.shape[cell.axis], after)
-        else:
+        if cell.function in scalar:
+            return partial(elementwise(cell.function, cell.dtype, 1 + len(more)), x, *more)
+        if cell.function not in rows or not (x.ndim == 1 or x.flags.c_contiguous):
             return None
-        function = functions[cell.function]
-        return lambda: function(view)
+        before, after = math.prod(x.shape[: cell.axis]), math.prod(x.shape[cell.axis + 1 :])
+        view = x[None, :, None] if x.ndim == 1 else x.reshape(before, x.shape[cell.axis], after)
+        return partial(rows[cell.function], view)
 
     return Subject("numba", build, numba.__version__)
 
@@ -331,12 +455,15 @@ SUBJECTS = {
     "torch": torch_subject, "jax": jax_subject, "numba": numba_subject,
     "np.exp": exp_subject, "np.max": max_subject,
 }  # fmt: skip
+NO_PEERS = ("csmooth", "np.exp", "np.max")
 
 
-def load_subjects(threads: int) -> tuple[list[Subject], list[str]]:
-    """The subjects that are installed, and the names of those that are not."""
+def load_subjects(names: Sequence[str], threads: int) -> tuple[list[Subject], list[str]]:
+    """csmooth, the limits and those of the names that are installed; the names of the others."""
     found, missing = [], []
     for name, load in SUBJECTS.items():
+        if name not in names and name not in NO_PEERS:
+            continue
         try:
             found.append(load(threads))
         except ImportError:
@@ -357,6 +484,7 @@ class Timing:
     rounds: dict[str, list[float]]
     peers: list[str]
     repeats: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)  # answered something else, not timed
 
     def median(self, name: str) -> float:
         return statistics.median(self.rounds[name])
@@ -374,8 +502,8 @@ class Timing:
     def shown_per(self) -> tuple[float, str]:
         """The factor from seconds to what is shown, and its unit."""
         if self.cell.size < SMALL:
-            return 1e6, "us/call"
-        return 1e9 / self.cell.size, "ns/element"
+            return 1e6, "us"
+        return 1e9 / self.cell.size, "ns"
 
     def as_dict(self) -> dict[str, Any]:
         peer = self.fastest
@@ -385,90 +513,143 @@ class Timing:
             "seconds": {name: self.median(name) for name in self.rounds},
             "rounds": self.rounds,
             "repeats": self.repeats,
+            "wrong": self.wrong,
             "fastest_peer": peer,
             "ratio": self.ratio(peer) if peer else None,
             "ratios": {name: self.ratio(name) for name in self.rounds if name != "csmooth"},
         }
 
 
-def run_repeated(call: Call, repeats: int) -> float:
+def clock_for(threads: int) -> Clock:
+    """Processor time, where it is fine enough (on Windows it is not), or the wall clock."""
+    fine = time.get_clock_info("process_time").resolution <= 1e-6
+    return time.process_time if threads == 1 and fine else time.perf_counter
+
+
+def run_repeated(call: Call, repeats: int, clock: Clock) -> float:
     """Seconds per call."""
     loop = itertools.repeat(None, repeats)
-    start = time.perf_counter()
+    start = clock()
     for _ in loop:
         call()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
-def calibrate(call: Call, target: float) -> int:
+def calibrate(call: Call, target: float, clock: Clock) -> int:
     """How many calls last ``target`` seconds."""
     repeats = 1
     while True:
-        elapsed = run_repeated(call, repeats) * repeats
+        elapsed = run_repeated(call, repeats, clock) * repeats
         if elapsed >= target / 2:
             return max(1, round(repeats * target / elapsed))
         repeats *= 4 if elapsed < target / 16 else 2
 
 
-def check_answer(cell: Cell, subject: Subject, ours: Any, theirs: Any) -> None:
-    """Stop if a subject computes something else, which must not be timed.
+def agrees(cell: Cell, ours: Any, theirs: Any) -> bool:
+    """Whether a subject computes the same function, however roughly.
 
-    Rough answers pass: a running float32 sum of 2e7 terms may be off by a tenth.
+    A running float32 sum of 2e7 terms may be off by a tenth, a composition may lose every digit of
+    the elements where it cancels.
     """
     import numpy as np
 
     ours = np.asarray(ours, float)
     theirs = np.asarray(theirs, float).reshape(ours.shape)
-    least = float(np.finfo(cell.dtype).smallest_subnormal)
-    allowed = 0.5 * ours + 2 * least if cell.function == "softmax" else 0.5
-    if (np.abs(theirs - ours) > allowed).any():
-        raise SystemExit(f"{subject.name} computes something else: {cell.name}")
+    relative, absolute, share = 0.0, 0.5, 1.0
+    if cell.axis is None:
+        relative, absolute, share = 0.05, 0.01, 0.9
+    elif cell.function == "softmax":
+        relative, absolute = 0.5, 2 * float(np.finfo(cell.dtype).smallest_subnormal)
+    return bool(np.isclose(theirs, ours, relative, absolute).mean() >= share)
 
 
-def measure(cell: Cell, subjects: Sequence[Subject], rounds: int, target: float) -> Timing:
-    x = cell.array()
+def measure(
+    cell: Cell, subjects: Sequence[Subject], rounds: int, target: float, clock: Clock
+) -> Timing:
+    arrays = cell.arrays()
     calls: dict[str, Call] = {}
+    wrong = []
     ours = None
     for subject in subjects:
-        call = subject.build(cell, x)
+        call = subject.build(cell, *arrays)
         if call is None:
             continue
         answer = call()
         if subject.name == "csmooth":
             ours = answer
-        elif subject.is_peer:
-            check_answer(cell, subject, ours, answer)
+        elif subject.is_peer and not agrees(cell, ours, answer):
+            wrong.append(subject.name)
+            continue
         calls[subject.name] = call
         del answer
     del ours
-    repeats = {name: calibrate(call, target) for name, call in calls.items()}
+    repeats = {name: calibrate(call, target, clock) for name, call in calls.items()}
     timing = Timing(cell, {name: [] for name in calls}, [s.name for s in subjects if s.is_peer],
-                    repeats)  # fmt: skip
+                    repeats, wrong)  # fmt: skip
     names = list(calls)
     for i in range(rounds):
         turn = i % len(names)
         for name in names[turn:] + names[:turn]:
-            timing.rounds[name].append(run_repeated(calls[name], repeats[name]))
+            timing.rounds[name].append(run_repeated(calls[name], repeats[name], clock))
     return timing
 
 
-def peak_memory(function: str, size: int) -> float:
-    """MB beside the input that a call needs at its peak, in a process of its own."""
+def peak_memory(subject: str, function: str, size: int, threads: int) -> float | None:
+    """MB beside input and output that a call on float64 needs at its peak; None: no such call.
+
+    It is measured in a process of its own, whose record of the peak is wiped before the call.
+    """
     code = f"""if True:
-        import numpy as np
-        import csmooth
-        def megabytes(field):
-            with open("/proc/self/status") as file:
-                return next(int(l.split()[1]) for l in file if l.startswith(field)) / 1024
-        csmooth.{function}(np.linspace(-9.0, 0.0, 4000))
-        x = np.empty({size})
-        x[:] = 0.5
-        before = megabytes("VmRSS")
-        csmooth.{function}(x)
-        print(megabytes("VmHWM") - before)
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import bench
+        print(bench.peak_here({subject!r}, {function!r}, {size}, {threads}))
     """
     command = [sys.executable, "-c", code]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return None if answer.strip() == "None" else float(answer)
+
+
+def peak_here(name: str, function: str, size: int, threads: int) -> float | None:
+    """What `peak_memory` measures, in this process."""
+
+    def size_of(field: str) -> int:
+        text = Path("/proc/self/status").read_text()
+        return 1024 * int(re.search(rf"{field}:\s*(\d+) kB", text)[1])
+
+    pin_threads(threads)
+    subject = SUBJECTS[name](threads)
+    from csmooth import spec
+
+    axis = None if spec.get(function).kind == "elementwise" else 0
+    # A small call first: it imports, compiles and starts threads.
+    small, large = (Cell(function, (n,), axis, "float64") for n in (4000, size))
+    call = subject.build(small, *small.arrays())
+    if call is None:
+        return None
+    call()
+    call = subject.build(large, *large.arrays())
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = size_of("VmRSS")
+    answer = call()
+    peak = size_of("VmHWM") - before
+    return max(0.0, (peak - getattr(answer, "nbytes", 0)) / 1e6)
+
+
+def memory_table(
+    subjects: Sequence[Subject], only: re.Pattern[str], size: int, threads: int
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: MB beside input and output, functions x libraries."""
+    from csmooth import spec
+
+    names = [s.name for s in subjects if not s.name.startswith("np.")]
+    rows = []
+    for function in spec.REGISTRY:
+        cell = Cell(function, (size,), None, "float64").name
+        if only.search(cell):
+            peaks = [peak_memory(name, function, size, threads) for name in names]
+            rows.append([cell, *("" if p is None else f"{p:.1f}" for p in peaks)])
+    return ["MB beside input and output", *names], rows
 
 
 # --- showing --------------------------------------------------------------------------------------
@@ -501,21 +682,24 @@ def text_of(environment: dict[str, Any]) -> str:
     )
 
 
+LEGEND = (
+    "csmooth: ns per element, us per call for fewer than "
+    f"{SMALL} elements. The others: their time / csmooth's."
+)
+
+
 def columns_of(subjects: Sequence[Subject]) -> list[str]:
-    peers = [s.name for s in subjects if s.is_peer]
-    return ["cell", "unit", "csmooth", *peers, "ratio", "of np.exp"]
+    return ["cell", "csmooth", *(s.name for s in subjects if s.name != "csmooth")]
 
 
 def cells_of(timing: Timing, subjects: Sequence[Subject]) -> list[str]:
     factor, unit = timing.shown_per
-    row = [timing.cell.name, unit, f"{timing.median('csmooth') * factor:.3g}"]
-    for subject in subjects:
-        if subject.is_peer:
-            known = subject.name in timing.rounds
-            row.append(f"{timing.median(subject.name) * factor:.3g}" if known else "")
-    peer = timing.fastest
-    row.append(f"{timing.ratio(peer):.2f}" if peer else "")
-    row.append(f"{1 / timing.ratio('np.exp'):.2f}" if "np.exp" in timing.rounds else "")
+    row = [timing.cell.name, f"{timing.median('csmooth') * factor:.3g} {unit}"]
+    for name in columns_of(subjects)[2:]:
+        if name in timing.rounds:
+            row.append(f"{timing.ratio(name):.2f}")
+        else:
+            row.append("wrong" if name in timing.wrong else "")
     return row
 
 
@@ -544,11 +728,11 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
@@ -556,7 +740,61 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def figures(subjects: Sequence[Subject], rounds: int, target: float) -> list[list[str]]:
+def put_between_markers(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page; ValueError where it has none."""
+    old = page.read_text(encoding="utf-8")
+    head, found, rest = old.partition(MARKERS[0])
+    _, closed, tail = rest.partition(MARKERS[1])
+    if not (found and closed):
+        raise ValueError(f"{page} has no lines {MARKERS[0]} and {MARKERS[1]}")
+    page.write_text(f"{head}{MARKERS[0]}\n\n{text}\n\n{MARKERS[1]}{tail}", encoding="utf-8")
+
+
+def plot(timings: Sequence[Timing], subjects: Sequence[Subject], file: Path) -> None:
+    """Time per element against n, rows of one axis in C order: functions x dtypes.
+
+    The limits np.exp (computing) and np.max (memory) are dashed.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    lines: dict[tuple[str, str], list[Timing]] = {}
+    for timing in timings:
+        if len(timing.cell.shape) == 1 and timing.cell.layout == "C":
+            lines.setdefault((timing.cell.function, timing.cell.dtype), []).append(timing)
+    if not lines:
+        raise ValueError("--plot needs cells of one axis")
+    functions, dtypes = (list(dict.fromkeys(key[i] for key in lines)) for i in (0, 1))
+    figure = Figure((4 * len(dtypes), 2.6 * len(functions) + 1), layout="constrained")
+    grid = figure.subplots(len(functions), len(dtypes), squeeze=False, sharex=True)
+    names = [subject.name for subject in subjects]
+    for (function, dtype), measured in lines.items():
+        axes = grid[functions.index(function)][dtypes.index(dtype)]
+        axes.set(title=f"{function} {dtype}", xscale="log", yscale="log")
+        axes.grid(alpha=0.3)
+        for i, name in enumerate(names):
+            points = [(t.cell.size, t.median(name) * 1e9 / t.cell.size)
+                      for t in measured if name in t.rounds]  # fmt: skip
+            if points:
+                style = "--" if name.startswith("np.") else "-"
+                axes.plot(*zip(*points, strict=True), style, marker=".", color=f"C{i}", label=name,
+                          linewidth=2.5 if name == "csmooth" else 1.2)  # fmt: skip
+    for axes in grid[-1]:
+        axes.set_xlabel("elements")
+    for row in grid:
+        row[0].set_ylabel("ns per element")
+    found = {label: handle for axes in grid.flat
+             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    figure.legend([found[n] for n in names if n in found], [n for n in names if n in found],
+                  loc="outside upper center", ncols=len(found))  # fmt: skip
+    # Letters stay letters, and the same figures give the same file.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "csmooth"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def figures(
+    subjects: Sequence[Subject], rounds: int, target: float, clock: Clock
+) -> list[list[str]]:
     """The promised figures: what, measured, promised."""
     import numpy as np
 
@@ -567,14 +805,14 @@ def figures(subjects: Sequence[Subject], rounds: int, target: float) -> list[lis
 
     chosen.append(Subject("np.exp, new array", allocating, np.__version__, is_peer=False))
     rows = []
-    large = measure(Cell("logsumexp", (1_000_000,), 0, "float64"), chosen, rounds, target)
+    large = measure(Cell("logsumexp", (1_000_000,), 0, "float64"), chosen, rounds, target, clock)
     for exp in ("np.exp", "np.exp, new array"):
         into = "into an array" if exp == "np.exp" else "into a new array"
         rows.append([f"logsumexp of 1e6 float64 / np.exp of them {into}",
                      f"{1 / large.ratio(exp):.2f}", "<= 1.1"])  # fmt: skip
     for function, promised in (("logsumexp", "<= 0.5 us"), ("softmax", "<= 1 us"),
                                ("log_softmax", "")):  # fmt: skip
-        small = measure(Cell(function, (10,), 0, "float64"), chosen, rounds, target)
+        small = measure(Cell(function, (10,), 0, "float64"), chosen, rounds, target, clock)
         others = ", ".join(
             f"{name} {small.median(name) * 1e6:.2f}"
             for name in ("scipy", "np.exp, new array") if name in small.rounds
@@ -582,8 +820,9 @@ def figures(subjects: Sequence[Subject], rounds: int, target: float) -> list[lis
         rows.append([f"{function} of 10 float64 (us; {others})",
                      f"{small.median('csmooth') * 1e6:.2f} us", promised])  # fmt: skip
     if sys.platform == "linux":
+        peak = peak_memory("csmooth", "logsumexp", MEMORY_SIZE, 1)
         rows.append([f"peak memory beside the input, logsumexp of {MEMORY_SIZE:.0e} float64",
-                     f"{peak_memory('logsumexp', MEMORY_SIZE):.2f} MB", "< 1 MB"])  # fmt: skip
+                     f"{peak:.2f} MB", "< 1 MB"])  # fmt: skip
     return rows
 
 
@@ -597,16 +836,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer rounds, no arrays above 1e6 elements")
     add("--only", metavar="REGEX", default="", help="cells whose name matches")
-    add("--dtype", action="append", choices=("float64", "float32", "float16"),
-        help="by default float64 and float32; may be repeated")  # fmt: skip
+    add("--dtype", action="append", choices=DTYPES, help="by default all; may be repeated")
+    add("--peer", action="append", choices=[n for n in SUBJECTS if n not in NO_PEERS],
+        help="by default all that are installed; may be repeated")  # fmt: skip
     add("--rounds", type=int, help=f"by default {ROUNDS}, {ROUNDS_QUICK} if quick")
     add("--threads", type=int, default=1, help="of every library; by default 1")
     add("--json", type=Path, metavar="FILE", help="write all times of all rounds")
-    add("--markdown", action="store_true", help="print the table in Markdown")
+    add("--markdown", type=Path, nargs="?", const=PAGE, metavar="FILE",
+        help="put the tables between the markers of a page, by default "
+        f"{PAGE.relative_to(ROOT)}")  # fmt: skip
+    add("--plot", type=Path, metavar="FILE.svg", help="draw time per element against n")
+    add("--memory", action="store_true", help="measure the peak memory beside input and output too")
     add("--figures", action="store_true", help="measure the promised figures alone")
     options = parser.parse_args(argv)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if options.figures and (options.plot or options.memory):
+        parser.error("--figures has nothing to plot and measures its own memory")
+    if options.memory and sys.platform != "linux":
+        parser.error("--memory reads /proc, which only Linux has")
     if options.threads < 1:
         parser.error("--threads must be at least 1")
     try:
@@ -620,47 +868,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     pin_threads(options.threads)
     try:
-        subjects, missing = load_subjects(options.threads)
+        subjects, missing = load_subjects(options.peer or list(SUBJECTS), options.threads)
     except ImportError as error:
         print(f"csmooth cannot be imported: {error}", file=sys.stderr)
         return 2
+    import numpy as np
+
     rounds = options.rounds or (ROUNDS_QUICK if options.quick else ROUNDS)
     target = TARGET_QUICK if options.quick else TARGET
-    environment = describe(subjects, options.threads)
+    clock = clock_for(options.threads)
+    environment = {**describe(subjects, options.threads), "clock": clock.__name__}
     title = text_of(environment)
     if missing:
         title += f"; not installed: {', '.join(missing)}"
 
+    timings: list[Timing] = []
     if options.figures:
-        columns, rows = ["what", "measured", "promised"], figures(subjects, rounds, target)
-        if options.json:
-            options.json.write_text(json.dumps({**environment, "figures": rows}, indent=1) + "\n")
-        if options.markdown:
-            print(markdown_table(columns, rows), f"\n{title}", sep="\n")
-        else:
-            show_table(columns, rows, title)
-        return 0
-
-    cells = [c for c in grid(FUNCTIONS, options.dtype or ("float64", "float32"))
-             if options.only.search(c.name) and not (options.quick and c.size > QUICK_SIZE)]
-    if not cells:
-        print(f"no cell matches {options.only.pattern!r}", file=sys.stderr)
-        return 2
-    timings = measure_all(cells, subjects, rounds, target)
-    if options.json:
-        result = {**environment, "rounds": rounds, "cells": [t.as_dict() for t in timings]}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    columns, rows = columns_of(subjects), [cells_of(t, subjects) for t in timings]
-    if options.markdown:
-        print(markdown_table(columns, rows), f"\n{summary_of(timings)}\n", title, sep="\n")
+        tables = [(["what", "measured", "promised"], figures(subjects, rounds, target, clock))]
+        result, notes = {"figures": tables[0][1]}, [title]
     else:
-        show_table(columns, rows, title)
-        print(summary_of(timings))
+        cells = [c for c in grid(options.dtype or DTYPES)
+                 if options.only.search(c.name) and not (options.quick and c.size > QUICK_SIZE)]
+        if not cells:
+            print(f"no cell matches {options.only.pattern!r}", file=sys.stderr)
+            return 2
+        # What a composition by hand overflows on is not what is measured here.
+        with np.errstate(all="ignore"):
+            timings = measure_all(cells, subjects, rounds, target, clock)
+        tables = [(columns_of(subjects), [cells_of(t, subjects) for t in timings])]
+        result = {"rounds": rounds, "cells": [t.as_dict() for t in timings]}
+        notes = [summary_of(timings), LEGEND, title]
+    if options.memory:
+        size = MEMORY_SIZE_QUICK if options.quick else MEMORY_SIZE
+        columns, rows = memory_table(subjects, options.only, size, options.threads)
+        result["memory"] = [dict(zip(columns, row, strict=True)) for row in rows]
+        tables.append((columns, rows))
+
+    for columns, rows in tables:
+        show_table(columns, rows)
+    print(*notes, sep="\n")
+    try:
+        if options.json:
+            text = json.dumps({**environment, **result}, indent=1)
+            options.json.write_text(f"{text}\n", encoding="utf-8")
+        if options.markdown:
+            text = [markdown_table(columns, rows) for columns, rows in tables]
+            put_between_markers(options.markdown, "\n\n".join([*text, *notes]))
+        if options.plot:
+            plot(timings, subjects, options.plot)
+    except (ImportError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 
 def measure_all(
-    cells: Sequence[Cell], subjects: Sequence[Subject], rounds: int, target: float
+    cells: Sequence[Cell], subjects: Sequence[Subject], rounds: int, target: float, clock: Clock
 ) -> list[Timing]:
     """Measure cell by cell under a progress bar on the error stream."""
     from rich.console import Console
@@ -670,12 +933,13 @@ def measure_all(
     console = Console(stderr=True)
     # Drawn between cells only: a refreshing thread would disturb what is measured.
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                  console=console, auto_refresh=False, transient=True) as progress:  # fmt: skip
+                  console=console, auto_refresh=False, transient=True,
+                  disable=not console.is_terminal) as progress:  # fmt: skip
         task = progress.add_task("", total=len(cells))
         for cell in cells:
             progress.update(task, description=cell.name)
             progress.refresh()
-            timings.append(measure(cell, subjects, rounds, target))
+            timings.append(measure(cell, subjects, rounds, target, clock))
             progress.advance(task)
             progress.refresh()
     return timings

@@ -38,6 +38,18 @@ def pytest_report_header(config):
     return f"seed of the random inputs: {config.getoption('seed')}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """Keep the commands that tests run out of the user's cache."""
+    before = os.environ.get("CSMOOTH_CACHE_DIR")
+    os.environ["CSMOOTH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["CSMOOTH_CACHE_DIR"]
+    else:
+        os.environ["CSMOOTH_CACHE_DIR"] = before
+
+
 @pytest.fixture
 def rng(request):
     """Random numbers that depend on the seed and on the test, not on which tests ran before."""

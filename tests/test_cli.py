@@ -48,7 +48,7 @@ def test_several_functions_and_what_a_library_lacks(capsys):
 def test_broken_bound_exits_1(capsys, monkeypatch):
     wrong = Subject("csmooth", {"softmax": lambda x, axis=None: np.zeros_like(x)},
                     held_to_bounds=True, module="csmooth")
-    monkeypatch.setattr("csmooth.audit.judge.load", lambda name: wrong)
+    monkeypatch.setattr("csmooth.audit.judge.load", lambda name, function, timeout: wrong)
     assert cli.main(["audit", "csmooth", *SMALL]) == 1
     assert "BROKEN csmooth.softmax float64: special value 'nan' missed" in capsys.readouterr().out
 
@@ -64,6 +64,10 @@ def test_broken_bound_exits_1(capsys, monkeypatch):
     (["audit", "scipy", "--seed", "x"], "invalid number value: 'x'"),
     (["audit", "scipy", "--seed", "-1"], "-1 is negative"),
     (["audit", "scipy", "--jobs", "0"], "0 is less than 1"),
+    (["audit", "scipy", "--check", "nosuch"], "unknown check 'nosuch'; there are answers, "),
+    (["audit", "scipy", "--timeout", "0"], "0 is not above 0"),
+    (["audit", "scipy", "--budget", "x"], "invalid number value: 'x'"),
+    (["audit", "scipy", "--max-ulp", "nan"], "nan is not above 0"),
     (["audit", "scipy", "--markdown", "/nosuch/table.md"], "there is no directory /nosuch"),
 ])
 def test_what_cannot_be_done_exits_2(arguments, message, capsys):
@@ -72,9 +76,46 @@ def test_what_cannot_be_done_exits_2(arguments, message, capsys):
 
 
 def test_a_library_that_is_not_installed_exits_2(capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "SUBJECTS", {"absent": "no_such_package.special"})
-    assert cli.main(["audit", "absent", *SMALL]) == 2
-    assert "subject 'absent' cannot be imported" in one_line(capsys)
+    monkeypatch.setattr(subjects, "SUBJECTS", {"scipy": "no_such_package.special"})
+    assert cli.main(["audit", "scipy", *SMALL]) == 2
+    assert "subject 'scipy' cannot be imported" in one_line(capsys)
+    assert cli.main(["audit", "no_such_package.special", *SMALL]) == 2
+    assert "No module named 'no_such_package'" in one_line(capsys)
+
+
+def test_a_file_as_the_subject(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("import numpy as np\n\n\ndef shares(x, axis=None):\n    e = np.exp(x)\n"
+                    "    return e / e.sum(axis=axis, keepdims=True)\n")
+    arguments = ["audit", f"{path}:shares", "--function", "softmax", "--dtype", "float64",
+                 "--jobs", "1", "--quick", "--check", "underflow", "--family", "ordinary"]
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "mine.shares(np.array([-921.0340371976182]))\n" in out
+    assert "gives nan, the truth is 1.0" in out
+    assert cli.main([*arguments, "--max-ulp", "0.5"]) == 1
+    assert "EXCEEDED" in capsys.readouterr().out
+    assert cli.main(["audit", f"{path}:shares", "--quick"]) == 2
+    assert "say what it computes" in one_line(capsys)
+    assert cli.main(["audit", f"{tmp_path}/absent.py", "--quick"]) == 2
+    assert "there is no file" in one_line(capsys)
+
+
+def test_a_budget(capsys):
+    assert cli.main(["audit", "csmooth", "--budget", "0.001", "--jobs", "1"]) == 0
+    assert "note: the budget of 0.001 s ended before all of: long rows, float64" in \
+        capsys.readouterr().out
+
+
+def test_a_broken_check_exits_1(capsys, monkeypatch):
+    wrong = Subject("csmooth", {"softmax": lambda x, axis=None: np.ones_like(x)},
+                    held_to_bounds=True, module="csmooth")
+    monkeypatch.setattr("csmooth.audit.judge.load", lambda name, function, timeout: wrong)
+    assert cli.main(["audit", "csmooth", "--check", "sum of probabilities", "--jobs", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "BROKEN csmooth.softmax float64: sum of probabilities\n" in out
+    assert "  csmooth.softmax(np.array([0.0, 0.0]))\n  sums to 2.0\n" in out
+    assert "3 checks broken by csmooth" in out
 
 
 @pytest.mark.parametrize("package", ["mpmath", "rich"])
@@ -110,6 +151,7 @@ def test_list(capsys):
     assert "float16 < 0.501" in out
     assert "function softplus = log(1 + exp(x)); ULP: float64 < 1, float32 <= 0.5" in out
     assert "family 'cancelling'" in out
+    assert "check 'special values': The answers at infinities" in out
 
 
 def test_help_exits_0(capsys):
@@ -137,7 +179,8 @@ def test_as_a_module():
     failed = subprocess.run([*command, "nosuch"], env=environment, capture_output=True, text=True,
                             check=False)
     assert failed.returncode == 2
-    assert failed.stderr == "csmooth: unknown subject 'nosuch'; there are csmooth, scipy, numpy\n"
+    assert failed.stderr.startswith("csmooth: unknown subject 'nosuch'; there are csmooth, scipy, ")
+    assert failed.stderr.count("\n") == 1
 
 
 def test_a_reader_that_leaves_early_is_no_failure():

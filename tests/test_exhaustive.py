@@ -450,6 +450,7 @@ def test_processes_give_the_same(subject, tmp_path):
 
 def test_the_state_is_in_the_users_cache(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("CSMOOTH_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     exhaustive.run(exhaustive.plan("expit", "float16", sample=100), subject=subject)
     assert len(list((tmp_path / "cache" / "csmooth" / "exhaustive").glob("expit-*.json"))) == 1
@@ -461,8 +462,7 @@ def test_the_state_is_in_the_users_cache(subject, tmp_path, monkeypatch):
 @pytest.fixture
 def proven(monkeypatch, tmp_path):
     """Put functions in csmooth's place that are right, and the state in a temporary folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("CSMOOTH_CACHE_DIR", str(tmp_path / "cache"))
     for name in ONE:
         monkeypatch.setattr(csmooth, name, certified(name), raising=False)
 

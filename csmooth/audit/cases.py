@@ -11,6 +11,7 @@ arguments within its domain, from the intervals that the registry states.
 
 from __future__ import annotations
 
+import importlib
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,17 +23,24 @@ from typing import Any
 import numpy as np
 
 from csmooth import spec
+from csmooth.audit import published
+from csmooth.audit.ulp import format_of, nearest
 
-__all__ = ["DEFAULT_SEED", "DTYPES", "FAMILIES", "Case", "Family", "WorstInput", "generate",
-           "literal", "read_worst", "rebuild", "unavailable"]
+__all__ = ["ALL_DTYPES", "DEFAULT_SEED", "DTYPES", "FAMILIES", "OTHER_DTYPES", "Case", "Family",
+           "WorstInput", "generate", "literal", "missing_package", "read_worst", "rebuild",
+           "unavailable"]
 
 #: Seed of the default run, an arbitrary number that stays: the same inputs everywhere.
 DEFAULT_SEED = 20240229
 
 #: dtypes that are audited by default; float16 takes part in a few families only.
 DTYPES = ("float64", "float32", "float16")
+#: dtypes that are audited on request, and the package that has each.
+OTHER_DTYPES = MappingProxyType({"bfloat16": "ml_dtypes"})
+ALL_DTYPES = (*DTYPES, *OTHER_DTYPES)
 
-#: Rows of a quick run per row of a full one.
+#: Rows of a full run, and of a quick one, per row of the default one.
+_FULL = 5.0
 _QUICK = 0.15
 #: Rows of a float16 family per row of a float64 one: the same code serves it through float32.
 _HALF_SHARE = 0.25
@@ -45,12 +53,18 @@ _SHORT = 2048
 #: Known inputs above this size are left out of a quick run.
 _LARGE = 1 << 20
 #: Longest array written out in a literal.
-_LITERAL = 64
+LITERAL = 64
 #: Rows of the digits data set that are judged, and the rows the classifier is fitted on.
 _DIGITS_JUDGED, _DIGITS_FITTED = 150, 900
 #: Elements of each element-wise function in a family, and of the arrays they come in: a prime, so
 #: that no vector length divides it.
 _ELEMENTS, _TOGETHER = 1000, 257
+#: Elements of each, or short rows, that are compared with an estimate, of which only the worst are
+#: judged, and in a quick run.  An error in one of 10,000 is met with a probability of 1 - exp(-10).
+_MANY, _MANY_QUICK = 100_000, 10_000
+#: Where an implementation that settles cancellation exactly, as csmooth does, takes up to a
+#: millisecond an element: too long for so many.
+_NOT_MANY = frozenset({("powers of two", "logsubexp"), ("subnormal elements", "logsubexp")})
 
 _ALL = spec.names("reduction", "slicewise")
 
@@ -81,6 +95,8 @@ class Case:
         The exact value, and sign if there is one, where the registry states them.
     more : tuple of ndarray
         Second argument of functions of two; read-only.
+    many : bool
+        Whether only the elements are judged whose error is largest by an estimate.
     """
 
     function: str
@@ -93,6 +109,7 @@ class Case:
     positions: np.ndarray | None = None
     expected: tuple[Any, ...] | None = None
     more: tuple[np.ndarray, ...] = ()
+    many: bool = False
 
     def at(self, position: int) -> Case:
         """Give the case of one element alone, of an element-wise function.
@@ -127,15 +144,15 @@ class _Limits:
     """The thresholds of a dtype, as arguments of exp and as numbers."""
 
     def __init__(self, dtype: str) -> None:
-        info = np.finfo(dtype)
-        self.max = float(info.max)
-        self.tiny = float(info.smallest_normal)
-        self.least = float(info.smallest_subnormal)
-        self.epsilon = float(info.eps)
+        form = format_of(dtype)
+        self.precision = form.precision
+        self.epsilon = 2.0 ** (1 - form.precision)
+        self.max = (2.0 - self.epsilon) * 2.0 ** (form.max_exponent - 1)
+        self.tiny = 2.0**form.min_exponent
+        self.least = 2.0**form.floor
         self.log_max = math.log(self.max)           # 709.8, 88.7, 11.1
         self.log_tiny = math.log(self.tiny)         # -708.4, -87.3, -9.7
         self.log_least = math.log(self.least)       # -744.4, -103.3, -16.6
-        self.precision = info.nmant + 1
 
 
 @dataclass
@@ -145,17 +162,22 @@ class _Context:
     dtype: str
     rng: np.random.Generator
     quick: bool
+    full: bool = False
+    many: bool = False
 
     @property
     def limits(self) -> _Limits:
         return _Limits(self.dtype)
 
-    def rows(self, full: int) -> range:
+    def rows(self, default: int) -> range:
         share = _HALF_SHARE if self.dtype == "float16" else 1.0
-        return range(max(4, round(full * share * (_QUICK if self.quick else 1.0))))
+        share *= _QUICK if self.quick else _FULL if self.full else 1.0
+        return range(max(4, round(default * share)))
 
     def elements(self) -> int:
-        """Number of elements of an element-wise function."""
+        """Number of elements of an element-wise function, and of rows in a long array of them."""
+        if self.many:
+            return _MANY_QUICK if self.quick else _MANY
         return len(self.rows(_ELEMENTS))
 
     def length(self) -> int:
@@ -169,8 +191,19 @@ class _Context:
             return np.asarray(values, dtype=self.dtype)
 
 
+def _many_rows(c: _Context, scale: Any, below: Any = 0.0) -> Iterator[_Row]:
+    """Rows of three normal logits in one array: a scale for each row, the first two pushed down."""
+    n = c.elements()
+    x = c.rng.normal(0.0, 1.0, (n, 3)) * np.broadcast_to(scale, n)[:, None]
+    x[:, :2] -= np.broadcast_to(below, n)[:, None]
+    yield _Row(c.array(x), "rows of three", {"axis": 1})
+
+
 def _ordinary(c: _Context) -> Iterator[_Row]:
     """Normal logits of several scales, 1 to 100 of them."""
+    if c.many:
+        yield from _many_rows(c, c.rng.choice((0.1, 1.0, 3.0, 10.0), c.elements()))
+        return
     for i in c.rows(600):
         scale = (0.1, 1.0, 3.0, 10.0)[i % 4]
         offset = (0.0, 0.0, -20.0, 30.0)[i // 4 % 4] if c.dtype != "float16" else 0.0
@@ -179,6 +212,9 @@ def _ordinary(c: _Context) -> Iterator[_Row]:
 
 def _wide_spread(c: _Context) -> Iterator[_Row]:
     """Logits spread over the whole range of the exponential."""
+    if c.many:
+        yield from _many_rows(c, -c.limits.log_least * c.rng.uniform(0.05, 0.5, c.elements()))
+        return
     for i in c.rows(300):
         scale = -c.limits.log_least * (0.1, 0.4, 1.0)[i % 3]
         x = c.rng.uniform(-scale, 0.0, c.length()) + c.rng.normal(0.0, scale / 4)
@@ -188,6 +224,11 @@ def _wide_spread(c: _Context) -> Iterator[_Row]:
 def _dominated(c: _Context) -> Iterator[_Row]:
     """One winner far above the others: its log-probability is close to 0."""
     widest = -c.limits.log_tiny * 0.99
+    if c.many:
+        gaps = np.exp(c.rng.uniform(math.log(min(10.0, widest / 2)), math.log(widest),
+                                    c.elements()))
+        yield from _many_rows(c, 1.0, gaps)
+        return
     for _ in c.rows(400):
         n = max(2, c.length())
         gap = math.exp(c.rng.uniform(math.log(min(10.0, widest / 2)), math.log(widest)))
@@ -380,11 +421,13 @@ def _long_rows(c: _Context) -> Iterator[_Row]:
 
 def _bit_patterns(c: _Context) -> Iterator[_Row]:
     """Finite numbers with random bits."""
-    info = np.finfo(c.dtype)
-    unsigned = np.dtype(f"u{info.bits // 8}")
+    unsigned = np.dtype(f"u{np.dtype(c.dtype).itemsize}")
     for _ in c.rows(300):
-        x = c.rng.integers(0, 2**info.bits, c.length(), dtype=unsigned).view(c.dtype)
-        yield _Row(np.where(np.isfinite(x), x, c.array(1.0)), "random bits")
+        x = c.rng.integers(0, np.iinfo(unsigned).max, c.length(), dtype=unsigned, endpoint=True
+                           ).view(c.dtype)
+        with np.errstate(invalid="ignore"):         # bfloat16's isfinite minds a signalling nan
+            x = np.where(np.isfinite(x), x, c.array(1.0))
+        yield _Row(x, "random bits")
 
 
 def _digits(c: _Context) -> Iterator[_Row]:
@@ -420,12 +463,20 @@ def _known(c: _Context) -> Iterator[_Row]:
                    more=hard.more())
 
 
+def _published(c: _Context) -> Iterator[_Row]:
+    """Inputs of popular explanations, whose printed numbers are judged too."""
+    for claim in published.PUBLISHED:
+        for call in claim.calls:
+            yield _Row(c.array(call.numbers), claim.sentence, functions=(call.function,))
+
+
 def _special(c: _Context) -> Iterator[_Row]:
     """The special-value table of the registry."""
     for function in spec.REGISTRY.values():
-        if c.dtype not in function.bounds:
-            continue
         for row in function.special_values:
+            numbers = np.hstack([np.ravel(v) for v in (row.values, row.expected, row.second or ())])
+            if any(nearest(v, c.dtype) != v for v in numbers[~np.isnan(numbers)].tolist()):
+                continue                            # 60000 is no number of bfloat16
             expected = (row.expected,) if row.sign is None else (row.expected, row.sign)
             yield _Row(row.array(c.dtype), row.label, row.kwargs, (function.name,), expected,
                        more=row.more(c.dtype))
@@ -446,8 +497,9 @@ def _arrays(c: _Context, function: spec.FunctionSpec, label: str, *arguments: An
     if function.arity == 2:                         # the larger one first, or either
         swap = x < more[0] if function.ordered else c.rng.random(x.size) < 0.5
         x, more = np.where(swap, more[0], x), [np.where(swap, x, more[0])]
-    for start in range(0, x.size, _TOGETHER):
-        part = slice(start, start + _TOGETHER)
+    together = _MANY if c.many else _TOGETHER
+    for start in range(0, x.size, together):
+        part = slice(start, start + together)
         yield _Row(x[part].copy(), label, functions=(function.name,),
                    more=tuple(y[part].copy() for y in more))
 
@@ -613,15 +665,18 @@ class Family:
     rows : callable
         Yields the rows for a dtype.
     dtypes : tuple of str
-        dtypes it is asked in.
+        Those of `DTYPES` it is asked in; it is asked in all of `OTHER_DTYPES`.
     needs : str
         Package without which it is left out; empty if there is none.
+    many : bool
+        Whether it also comes as long arrays, of which only the worst elements are judged.
     """
 
     name: str
     rows: Callable[[_Context], Iterator[_Row]]
     dtypes: tuple[str, ...] = DTYPES
     needs: str = ""
+    many: bool = False
 
     @property
     def description(self) -> str:
@@ -635,9 +690,9 @@ _WIDE = ("float64", "float32")
 FAMILIES: Mapping[str, Family] = MappingProxyType({
     family.name: family
     for family in (
-        Family("ordinary", _ordinary),
-        Family("wide spread", _wide_spread),
-        Family("dominated", _dominated),
+        Family("ordinary", _ordinary, many=True),
+        Family("wide spread", _wide_spread, many=True),
+        Family("dominated", _dominated, many=True),
         Family("ties", _ties),
         Family("cancelling", _cancelling),
         Family("cancelling weights", _cancelling_weights),
@@ -651,13 +706,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
         Family("masked", _masked, _WIDE),
         Family("bit patterns", _bit_patterns),
         Family("digits", _digits, _WIDE, needs="sklearn"),
-        Family("uniform bits", _uniform_bits),
-        Family("ordinary elements", _ordinary_elements),
-        Family("branch points", _branch_points),
-        Family("powers of two", _powers_of_two),
-        Family("subnormal elements", _subnormal_elements),
-        Family("near a zero", _near_a_zero),
+        Family("uniform bits", _uniform_bits, many=True),
+        Family("ordinary elements", _ordinary_elements, many=True),
+        Family("branch points", _branch_points, many=True),
+        Family("powers of two", _powers_of_two, many=True),
+        Family("subnormal elements", _subnormal_elements, many=True),
+        Family("near a zero", _near_a_zero, many=True),
         Family("known inputs", _known),
+        Family("published", _published),
         Family("long rows", _long_rows, _WIDE),
         Family("special values", _special),
     )
@@ -686,6 +742,27 @@ def unavailable(family: str) -> str:
     return ""
 
 
+def missing_package(dtype: str) -> str:
+    """Say why a dtype cannot be audited here.
+
+    Parameters
+    ----------
+    dtype : str
+        One of `ALL_DTYPES`.
+
+    Returns
+    -------
+    str
+        One line, empty if it can: then NumPy knows the dtype by this name.
+    """
+    try:
+        if dtype in OTHER_DTYPES:
+            importlib.import_module(OTHER_DTYPES[dtype])
+    except ImportError:
+        return f"{dtype} left out: {OTHER_DTYPES[dtype]} is not installed"
+    return ""
+
+
 def _positions(row: _Row, rng: np.random.Generator) -> np.ndarray | None:
     """Choose the positions of a long row: its extremes and ends, the rest at random."""
     if not row.sampled:
@@ -705,7 +782,8 @@ def _as_arrays(kwargs: Mapping[str, Any], dtype: np.dtype) -> dict[str, Any]:
 
 
 def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = None,
-             seed: int = DEFAULT_SEED, quick: bool = False) -> Iterator[Case]:
+             seed: int = DEFAULT_SEED, quick: bool = False, full: bool = False,
+             many: bool = False) -> Iterator[Case]:
     """Yield the cases of a family, those of one row one after the other.
 
     Parameters
@@ -720,6 +798,11 @@ def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = Non
         Seed of the random rows.
     quick : bool, optional
         Fewer and shorter rows.
+    full : bool, optional
+        Several times as many rows; `quick` wins.
+    many : bool, optional
+        Other, longer arrays, of which only the worst elements are to be judged, in float64 and
+        float32.
 
     Yields
     ------
@@ -733,11 +816,13 @@ def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = Non
     ('known input 1, scipy #18295', [0.0, -40.0])
     """
     chosen = FAMILIES[family]
-    if dtype not in chosen.dtypes:
+    if (dtype in DTYPES and dtype not in chosen.dtypes) or missing_package(dtype):
+        return
+    if many and not (chosen.many and dtype in _WIDE):
         return
     # A generator of its own per family and dtype: leaving one out changes no other.
-    stream = [seed, zlib.crc32(family.encode()), DTYPES.index(dtype)]
-    context = _Context(dtype, np.random.default_rng(stream), quick)
+    stream = [seed, zlib.crc32(family.encode()), ALL_DTYPES.index(dtype), *([2] if many else [])]
+    context = _Context(dtype, np.random.default_rng(stream), quick, full, many)
     sampling = np.random.default_rng([*stream, 1])
     for index, row in enumerate(chosen.rows(context)):
         positions = _positions(row, sampling)
@@ -746,14 +831,16 @@ def generate(family: str, dtype: str, *, functions: tuple[str, ...] | None = Non
             y.flags.writeable = False
         kwargs = _as_arrays(row.kwargs, row.x.dtype)
         for function in row.functions:
+            if many and (family, function) in _NOT_MANY:
+                continue
             if functions is None or function in functions:
                 yield Case(function, dtype, family, index, row.x, kwargs, row.label,
                            None if function == "logsumexp" else positions, row.expected,
-                           row.more)
+                           row.more, many)
 
 
-def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, quick: bool = False
-            ) -> Case:
+def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, quick: bool = False,
+            full: bool = False, many: bool = False) -> Case:
     """Make one case again, as the report names it.
 
     Parameters
@@ -766,15 +853,17 @@ def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, qu
         Number of the row in its family.
     seed : int, optional
         Seed of the run.
-    quick : bool, optional
-        Whether the run was a quick one.
+    quick, full : bool, optional
+        Whether the run was a quick or a full one.
+    many : bool, optional
+        Whether the case is one of the longer arrays.
 
     Returns
     -------
     Case
         For the first function that the row is put to.
     """
-    for case in generate(family, dtype, seed=seed, quick=quick):
+    for case in generate(family, dtype, seed=seed, quick=quick, full=full, many=many):
         if case.index == index:
             return case
     raise ValueError(f"family {family!r} has no row {index} in {dtype}")
@@ -782,15 +871,15 @@ def rebuild(family: str, dtype: str, index: int, *, seed: int = DEFAULT_SEED, qu
 
 def _array_literal(array: Any) -> str:
     array = np.asarray(array)
-    if array.dtype.kind != "f":
+    if array.dtype.kind in "biu":
         return f"np.array({array.tolist()}, dtype={array.dtype.name!r})"
     numbers = " ".join(float(v).hex() for v in array.ravel())
     text = f"np.array([float.fromhex(h) for h in {numbers!r}.split()], dtype={array.dtype.name!r})"
     return text if array.ndim == 1 else f"{text}.reshape({array.shape})"
 
 
-def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, quick: bool = False
-            ) -> str:
+def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, quick: bool = False,
+            full: bool = False, written: str = "") -> str:
     """Write a case as a Python expression that reproduces the call, bit by bit.
 
     Parameters
@@ -799,8 +888,10 @@ def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, qu
         The call.
     module : str, optional
         Module that the function is taken from.
-    seed, quick : optional
+    seed, quick, full : optional
         Of the run; rows too long to be written out are named by them.
+    written : str, optional
+        How the function is written where that is not ``module.function``.
 
     Returns
     -------
@@ -808,8 +899,9 @@ def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, qu
         An expression in terms of `module` and ``np``, with hexadecimal floating-point numbers.
     """
     again = (f"csmooth.audit.cases.rebuild({case.family!r}, {case.dtype!r}, {case.index}, "
-             f"seed={seed}, quick={quick})")
-    if case.x.size > _LITERAL:
+             f"seed={seed}, quick={quick}{', full=True' if full else ''}"
+             f"{', many=True' if case.many else ''})")
+    if case.x.size > LITERAL:
         x = f"{again}.x"
     elif isinstance(case.x, np.ma.MaskedArray):
         x = f"np.ma.array({_array_literal(case.x.data)}, mask={case.x.mask.tolist()})"
@@ -817,15 +909,15 @@ def literal(case: Case, module: str = "csmooth", *, seed: int = DEFAULT_SEED, qu
         x = _array_literal(case.x)
     arguments = [x]
     for i, y in enumerate(case.more):
-        arguments.append(f"{again}.more[{i}]" if y.size > _LITERAL else _array_literal(y))
+        arguments.append(f"{again}.more[{i}]" if y.size > LITERAL else _array_literal(y))
     for name, value in case.kwargs.items():
-        if isinstance(value, np.ndarray) and value.size > _LITERAL:
+        if isinstance(value, np.ndarray) and value.size > LITERAL:
             arguments.append(f"{name}={again}.kwargs[{name!r}]")
         elif isinstance(value, np.ndarray):
             arguments.append(f"{name}={_array_literal(value)}")
         else:
             arguments.append(f"{name}={value!r}")
-    return f"{module}.{case.function}({', '.join(arguments)})"
+    return f"{written or f'{module}.{case.function}'}({', '.join(arguments)})"
 
 
 # ------------------------------------------------------------------------- files of hard arguments

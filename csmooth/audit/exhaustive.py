@@ -83,7 +83,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +96,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from csmooth.audit.cache import folder as cache_folder
 from csmooth.audit.ulp import nearest
 
 __all__ = ["FUNCTIONS", "MARKERS", "Misrounded", "Plan", "Tally", "enclose", "judge", "markdown",
@@ -753,17 +753,6 @@ def judge(plan: Plan, start: int, stop: int, subject: str | Callable[..., Any]) 
 # ------------------------------------------------------------------------------- state of a run
 
 
-def _cache_folder() -> Path:
-    """Folder of the user's cache, by the habits of the system."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "csmooth" / "exhaustive"
-
-
 def _configuration() -> dict[str, str]:
     """Version, and the SIMD level that `csmooth.show_config` tells."""
     import csmooth
@@ -793,7 +782,7 @@ class _State:
 
     def __init__(self, plan: Plan, subject: str, folder: Path | None) -> None:
         self.key = _digest(plan, subject)
-        self.path = ((folder or _cache_folder())
+        self.path = ((folder or cache_folder() / "exhaustive")
                      / f"{plan.function}-{plan.dtype}-{self.key[:16]}.json")
         self.done: set[int] = set()
         self.tally = Tally()

@@ -7,6 +7,7 @@ never see a subject, so any callable can be one.
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import platform
@@ -14,19 +15,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import mpmath
 import numpy as np
 
 from csmooth import spec
-from csmooth.audit import cases, truth
+from csmooth.audit import cases, estimate
 from csmooth.audit.cases import Case
-from csmooth.audit.subjects import Failure, Subject, load
+from csmooth.audit.checks import CHECKS, Finding
+from csmooth.audit.checks import run as run_checks
+from csmooth.audit.oracles import Oracle
+from csmooth.audit.subjects import TIMEOUT, Failure, Subject, load, numbers, result_shape
 from csmooth.audit.ulp import format_of, nearest, scalar_ulp_error
 
-__all__ = ["AuditResult", "Breach", "Record", "Worst", "run"]
+__all__ = ["HISTOGRAM_EDGES", "AuditResult", "Breach", "Record", "Worst", "run"]
 
 #: Family whose answers are exact: any deviation is a finding of its own.
 _EXACT_FAMILY = "special values"
@@ -39,6 +44,13 @@ _LARGEST_SENT = 1 << 26
 _SHOWN = 3
 #: Decimal digits of the truth in records.
 _DIGITS = 25
+#: Elements of a long array that are judged for each subject: those of the largest estimates of the
+#: error, and as many of its largest upper bounds.
+_SUSPECTS = 8
+#: Most points that a record keeps for a plot.
+_POINTS = 60
+#: Edges of the bins of `Record.histogram`, in ULP: powers of two, finer where results are good.
+HISTOGRAM_EDGES = tuple(2.0**k for k in (*range(-8, 5), 6, 8, 12, 16, 24, 32, 48, 64))
 
 
 @dataclass(frozen=True)
@@ -81,11 +93,14 @@ class Record:
         Calls.
     count : int
         Elements judged; long rows are judged at a sample of their positions.
+    screened : int
+        Further elements, compared with an estimate in extended precision.  The worst of them are
+        judged and count in `max_ulp`, `max_finite_ulp`, `infinite` and `worst` alone.
     skipped : int
         Calls with an argument that the subject does not have.
-    max_ulp, mean_ulp : float
+    max_ulp, mean_ulp, median_ulp : float
         Errors in ULP; nan where a number is due, infinities, wrong signs and exceptions count
-        as infinite.
+        as infinite.  Of combined records the median is nan: it does not follow from theirs.
     infinite : int
         Elements whose error is infinite.
     max_finite_ulp : float
@@ -95,6 +110,13 @@ class Record:
         2**-32 ULP that lies closer than that to the middle of two numbers counts as the middle.
     worst : Worst or None
         The input of the largest error.
+    histogram : list of int
+        How many errors are in each bin: up to the first edge of `HISTOGRAM_EDGES`, above it and
+        up to the second, and so on; then the finite ones above the last; then the infinite ones.
+    points : list of (float, float)
+        Size of the input and error in ULP, for a plot: sorted by size, the elements are cut into
+        at most 60 groups of which each gives its largest error.  The size is that of the
+        largest element of the row, or of the argument; elements of infinite size are left out.
     """
 
     subject: str
@@ -103,13 +125,17 @@ class Record:
     family: str
     cases: int = 0
     count: int = 0
+    screened: int = 0
     skipped: int = 0
     max_ulp: float = 0.0
     mean_ulp: float = 0.0
+    median_ulp: float = 0.0
     infinite: int = 0
     max_finite_ulp: float = 0.0
     correctly_rounded: float = 1.0
     worst: Worst | None = None
+    histogram: list[int] = field(default_factory=lambda: [0] * (len(HISTOGRAM_EDGES) + 2))
+    points: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -148,6 +174,8 @@ class AuditResult:
         One per subject, function, dtype and family.
     breaches : list of Breach
         Of subjects that are held to the registry's bounds.
+    findings : list of Finding
+        What the checks of `csmooth.audit.checks` found, of all subjects.
     notes : list of str
         What was left out, and why.
     subjects : list of Subject
@@ -155,10 +183,12 @@ class AuditResult:
     versions : dict
         Of Python and the packages that matter.
     seed : int
-    quick : bool
+    quick, full : bool
         Of the run.
     seconds : float
         It took.
+    max_ulp : float or None
+        The limit that every subject was held to, if there was one.
     """
 
     records: list[Record]
@@ -169,11 +199,21 @@ class AuditResult:
     seed: int
     quick: bool
     seconds: float = 0.0
+    max_ulp: float | None = None
+    findings: list[Finding] = field(default_factory=list)
+    full: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether no bound is broken and no special value missed."""
-        return not self.breaches
+        """Whether no subject breaks a bound, special value, check or limit that it is held to."""
+        return not (self.breaches or self.exceeding
+                    or any(finding.held for finding in self.findings))
+
+    @property
+    def exceeding(self) -> list[Record]:
+        """Records whose largest error is above `max_ulp`."""
+        limit = math.inf if self.max_ulp is None else self.max_ulp
+        return [record for record in self.records if record.max_ulp > limit]
 
     def over_families(self, subject: str, function: str | None = None, dtype: str | None = None
                       ) -> Record:
@@ -194,10 +234,14 @@ class AuditResult:
         """
         chosen = [r for r in self.records if r.subject == subject and r.count
                   and function in (None, r.function) and dtype in (None, r.dtype)]
-        total = Record(subject, function or "", dtype or "", "")
+        total = Record(subject, function or "", dtype or "", "", median_ulp=math.nan)
         for r in chosen:
+            total.histogram = [sum(both) for both in zip(total.histogram, r.histogram,
+                                                         strict=True)]
+            total.points += r.points
             total.cases += r.cases
             total.count += r.count
+            total.screened += r.screened
             total.skipped += r.skipped
             total.infinite += r.infinite
             total.max_finite_ulp = max(total.max_finite_ulp, r.max_finite_ulp)
@@ -223,43 +267,48 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """One subject's errors on one case."""
+    """One subject's errors on one case, and the element of the largest."""
 
-    count: int
-    max: float
-    max_finite: float
-    infinite: int
-    sum: float
+    errors: np.ndarray
     right: int
     position: int
     got: str
     truth: str
+    screened: int = 0
+
+    @property
+    def max(self) -> float:
+        return float(self.errors.max(initial=0.0))
 
 
 def _text(value: Any) -> str:
     return mpmath.nstr(value, _DIGITS) if isinstance(value, mpmath.mpf) else repr(float(value))
 
 
-def _truth_of(case: Case) -> tuple[list[Any], list[Any] | None]:
+#: What truths are taken from unless a run says otherwise.
+_ORACLE = Oracle()
+
+
+def _truth_of(case: Case, oracle: Oracle) -> tuple[list[Any], list[Any] | None]:
     """The true values at the judged positions, and signs if they are asked for."""
     if case.expected is not None:
-        both = [np.atleast_1d(np.array(e, dtype=object)).ravel().tolist() for e in case.expected]
+        both: Sequence[list[Any]] = [np.atleast_1d(np.array(e, dtype=object)).ravel().tolist()
+                                     for e in case.expected]
     else:
         kwargs = {name: value for name, value in case.kwargs.items()
                   if name in ("axis", "b", "where", "return_sign", "keepdims")}
-        result = truth.evaluate(case.function, case.x, *case.more, positions=case.positions,
-                                dtype=case.dtype, **kwargs)
-        result = result if isinstance(result, tuple) else (result,)
-        both = [part.ravel().tolist() for part in result]
+        both = oracle.values(case.function, case.x, *case.more, positions=case.positions,
+                             dtype=case.dtype, **kwargs)
     return both[0], both[1] if len(both) > 1 else None
 
 
-def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list[_Verdict | None]:
+def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None], oracle: Oracle = _ORACLE
+                ) -> list[_Verdict | None]:
     """Compute the truth once and hold every subject's answer against it."""
     if all(answer is None for answer in answers):
         return [None] * len(answers)
     form = format_of(case.dtype)
-    values, signs = _truth_of(case)
+    values, signs = _truth_of(case, oracle)
     rounded = [nearest(value, case.dtype) for value in values]
     verdicts: list[_Verdict | None] = []
     for answer in answers:
@@ -267,8 +316,7 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list
             verdicts.append(None)
             continue
         if isinstance(answer, Failure):
-            count = max(1, len(values))
-            verdicts.append(_Verdict(count, math.inf, 0.0, count, math.inf, 0, 0, answer.reason,
+            verdicts.append(_Verdict(np.full(max(1, len(values)), math.inf), 0, 0, answer.reason,
                                      _text(values[0]) if values else "an empty array"))
             continue
         errors = [scalar_ulp_error(got, value, form)
@@ -282,7 +330,6 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list
                 # The sign of an undefined sum is not stated anywhere.
                 if got != sign and not math.isnan(sign):
                     errors[i], right[i] = math.inf, False
-        finite = [error for error in errors if error < math.inf]
         worst = max(range(len(errors)), key=errors.__getitem__, default=0)
         got = truth_text = ""
         if errors:
@@ -291,11 +338,34 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None]) -> list
                 got += f", sign {answer.sign[worst]:g}"
                 truth_text += f", sign {signs[worst]:g}"
         verdicts.append(_Verdict(
-            count=len(errors), max=max(errors, default=0.0), max_finite=max(finite, default=0.0),
-            infinite=len(errors) - len(finite), sum=sum(errors), right=sum(right),
-            position=worst if case.positions is None else int(case.positions[worst]),
-            got=got, truth=truth_text))
+            np.array(errors), sum(right),
+            worst if case.positions is None else int(case.positions[worst]), got, truth_text))
     return verdicts
+
+
+def _screen_case(case: Case, answers: Sequence[_Answer | Failure | None], oracle: Oracle
+                 ) -> list[_Verdict | None]:
+    """Judge the elements of a long array whose errors are largest by an estimate."""
+    guess = estimate.estimate(case)
+    suspects: set[int] = set()
+    for answer in answers:
+        if guess is not None and isinstance(answer, _Answer):
+            for bound in estimate.errors(answer.value, *guess, case.dtype):
+                suspects.update(np.argsort(bound)[-_SUSPECTS:].tolist())
+    each = _results_each(case)
+    rows = sorted({place // each for place in suspects})
+    places = [row * each + i for row in rows for i in range(each)]
+    few = replace(case, x=case.x[rows], more=tuple(y[rows] for y in case.more))
+    verdicts = _judge_case(few, [_Answer(answer.value[places]) if isinstance(answer, _Answer)
+                                 else answer for answer in answers], oracle)
+    return [verdict and replace(verdict, screened=len(case.x) * each,
+                                position=places[verdict.position] if places else 0)
+            for verdict in verdicts]
+
+
+def _results_each(case: Case) -> int:
+    """Number of results of each element or row of a long array."""
+    return case.x[:1].size if spec.get(case.function).kind == "slicewise" else 1
 
 
 def _sharpen(case: Case, answer: list[float], values: list[Any], rounded: list[float],
@@ -314,19 +384,14 @@ def _sharpen(case: Case, answer: list[float], values: list[Any], rounded: list[f
 _Task = list[tuple[Case, list[_Answer | Failure | None]]]
 
 
-def _judge_task(task: _Task) -> list[list[_Verdict | None]]:
-    return [_judge_case(case, answers) for case, answers in task]
+def _judge_task(task: _Task, oracle: Oracle) -> list[list[_Verdict | None]]:
+    verdicts = [(_screen_case if case.many else _judge_case)(case, answers, oracle)
+                for case, answers in task]
+    oracle.flush()
+    return verdicts
 
 
 # -------------------------------------------------------------------------------- in this process
-
-
-def _result_shape(case: Case) -> tuple[int, ...]:
-    if spec.get(case.function).kind != "reduction":
-        return np.broadcast_shapes(case.x.shape, *(y.shape for y in case.more))
-    axis = case.kwargs.get("axis")
-    axes = range(case.x.ndim) if axis is None else np.atleast_1d(axis) % case.x.ndim
-    return tuple(n for i, n in enumerate(case.x.shape) if i not in axes)
 
 
 def _extract(case: Case, answer: Any) -> _Answer | Failure:
@@ -336,33 +401,33 @@ def _extract(case: Case, answer: Any) -> _Answer | Failure:
     signed = bool(case.kwargs.get("return_sign"))
     if signed and not (isinstance(answer, tuple) and len(answer) == 2):
         return Failure(f"returned a {type(answer).__name__}, not a pair of value and sign")
-    shape = _result_shape(case)
+    shape = result_shape(case.function, (case.x, *case.more), case.kwargs.get("axis"))
     elementwise = spec.get(case.function).kind == "elementwise"
     parts = []
     for part in answer if signed else (answer,):
-        try:
-            array = np.asarray(part)
-            if elementwise and array.dtype.kind == "f" and array.dtype != case.dtype:
+        array = numbers(part, shape)
+        if isinstance(array, Failure):
+            return array
+        with np.errstate(all="ignore"):
+            if elementwise and array.dtype.kind == "f":
                 # An answer in another precision counts as what it is in the one asked for.
-                with np.errstate(all="ignore"):
-                    array = array.astype(case.dtype)
+                array = array.astype(case.dtype)
             array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            return Failure(f"returned no array of real numbers: {error}")
-        if array.shape != shape:
-            return Failure(f"returned shape {array.shape}, not {shape}")
         parts.append(array.ravel() if case.positions is None else array.ravel()[case.positions])
     return _Answer(*parts)
 
 
-def _tasks(generated: Iterable[Case], subjects: Sequence[Subject]) -> Iterator[_Task]:
+def _tasks(generated: Iterable[Case], subjects: Sequence[Subject], late: Callable[[], bool]
+           ) -> Iterator[_Task]:
     """Ask the subjects, and gather cases such that those of one row stay together."""
     task: _Task = []
     rows, index = 0, -1
     for case in generated:
-        if case.index != index:
+        if late():
+            break
+        if case.index != index or case.many:
             index, rows = case.index, rows + 1
-            if rows > _ROWS_PER_TASK or case.x.nbytes > _LARGEST_SENT:
+            if rows > _ROWS_PER_TASK or case.x.nbytes > _LARGEST_SENT or case.many:
                 if task:
                     yield task
                 task, rows = [], 1
@@ -388,12 +453,12 @@ def _abbreviated(array: Any) -> str:
     return f"[{numbers}]"
 
 
-def _repeats(alone: Case, verdict: _Verdict, subject: Subject) -> bool:
-    """Tell whether an element gets by itself the answer that it got among others."""
+def _repeats(alone: Case, position: int, verdict: _Verdict, subject: Subject) -> bool:
+    """Tell whether an element or row gets by itself the answer that it got among others."""
     answer = _extract(alone, subject.answer(alone.function, alone.x, alone.kwargs, *alone.more))
     if isinstance(answer, Failure):
         return answer.reason == verdict.got
-    return repr(float(answer.value[0])) == verdict.got
+    return repr(float(answer.value[position])) == verdict.got
 
 
 @dataclass
@@ -401,8 +466,47 @@ class _Tally:
     """A record in the making."""
 
     record: Record
-    sum: float = 0.0
     right: int = 0
+    errors: list[np.ndarray] = field(default_factory=list)
+    sizes: list[np.ndarray] = field(default_factory=list)
+    screened: list[np.ndarray] = field(default_factory=list)
+
+    def close(self) -> Record:
+        """Fill in what needs all errors."""
+        record = self.record
+        if record.count:
+            errors, sizes = np.concatenate(self.errors), np.concatenate(self.sizes)
+            finite = errors[errors < math.inf]
+            with np.errstate(over="ignore"):        # a sum of errors near the largest float
+                record.mean_ulp = float(errors.mean())
+            record.median_ulp = float(np.median(errors))
+            every = np.concatenate([errors, *self.screened])
+            record.infinite = int(np.isinf(every).sum())
+            record.max_finite_ulp = float(every[every < math.inf].max(initial=0.0))
+            record.correctly_rounded = self.right / record.count
+            bins = np.searchsorted(HISTOGRAM_EDGES, finite)
+            record.histogram = [*np.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1).tolist(),
+                                errors.size - finite.size]
+            record.points = _points(sizes, errors)
+        return record
+
+
+def _sizes(case: Case, count: int) -> np.ndarray:
+    """Size of the input of each judged element: of its arguments, or of the whole row."""
+    arguments = [np.abs(np.asarray(a, dtype=np.float64)) for a in (case.x, *case.more)]
+    sizes = np.maximum.reduce(np.broadcast_arrays(*arguments)).ravel()
+    if spec.get(case.function).kind == "elementwise" and sizes.size == count:
+        return sizes
+    return np.full(count, sizes.max(initial=0.0))
+
+
+def _points(sizes: np.ndarray, errors: np.ndarray) -> list[tuple[float, float]]:
+    """Choose what a plot shows, as `Record.points` says."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[np.isfinite(sizes[order])]
+    groups = np.array_split(order, min(_POINTS, order.size)) if order.size else []
+    chosen = [group[errors[group].argmax()] for group in groups]
+    return [(float(sizes[i]), float(errors[i])) for i in chosen]
 
 
 @dataclass
@@ -412,6 +516,7 @@ class _Book:
     subjects: Sequence[Subject]
     seed: int
     quick: bool
+    full: bool
     tallies: dict[tuple[str, ...], _Tally] = field(default_factory=dict)
     breaches: list[Breach] = field(default_factory=list)
 
@@ -420,14 +525,20 @@ class _Book:
         if spec.get(case.function).kind == "elementwise":
             alone = case.at(position)
             text = ", ".join(str(a[0]) for a in (alone.x, *alone.more))
-            if _repeats(alone, verdict, subject):
+            if _repeats(alone, 0, verdict, subject):
                 case, position = alone, 0
+        elif case.many:
+            row, place = divmod(position, _results_each(case))
+            alone = replace(case, x=case.x[row:row + 1])
+            text = _abbreviated(alone.x)
+            if _repeats(alone, place, verdict, subject):
+                case, position = alone, place
         else:
             text = _abbreviated(case.x)
         if "b" in case.kwargs:
             text += f", b={_abbreviated(case.kwargs['b'])}"
-        literal = cases.literal(case, subject.module or subject.name,
-                                seed=self.seed, quick=self.quick)
+        literal = cases.literal(case, seed=self.seed, quick=self.quick, full=self.full,
+                                written=subject.written(case.function))
         return Worst(case.label, text, literal, position, verdict.got, verdict.truth)
 
     def enter(self, task: _Task, verdicts: list[list[_Verdict | None]]) -> None:
@@ -442,29 +553,30 @@ class _Book:
                     record.skipped += 1
                     continue
                 record.cases += 1
-                record.count += verdict.count
-                record.infinite += verdict.infinite
-                record.max_finite_ulp = max(record.max_finite_ulp, verdict.max_finite)
-                tally.sum += verdict.sum
-                tally.right += verdict.right
+                if verdict.screened:
+                    record.screened += verdict.screened
+                    tally.screened.append(verdict.errors)
+                else:
+                    record.count += verdict.errors.size
+                    tally.right += verdict.right
+                    tally.errors.append(verdict.errors)
+                    tally.sizes.append(_sizes(case, verdict.errors.size))
                 if record.worst is None or verdict.max > record.max_ulp:
                     record.max_ulp = verdict.max
                     record.worst = self.worst(case, verdict, subject)
-                if subject.held_to_bounds and case.family == _EXACT_FAMILY and verdict.max > 0.0:
+                if (subject.held_to_bounds and case.family == _EXACT_FAMILY and verdict.max > 0.0
+                        and case.dtype in spec.get(case.function).bounds):
                     self.breaches.append(Breach(*key, verdict.max, 0.0,
                                                 self.worst(case, verdict, subject)))
 
     def close(self) -> list[Record]:
         """Finish the records, in the order of functions, dtypes, families and subjects."""
         records = []
-        functions, dtypes = list(spec.names()), list(cases.DTYPES)
+        functions, dtypes = list(spec.names()), list(cases.ALL_DTYPES)
         families, names = list(cases.FAMILIES), [s.name for s in self.subjects]
         held = {s.name for s in self.subjects if s.held_to_bounds}
         for tally in self.tallies.values():
-            record = tally.record
-            if record.count:
-                record.mean_ulp = tally.sum / record.count
-                record.correctly_rounded = tally.right / record.count
+            record = tally.close()
             records.append(record)
             function = spec.get(record.function)
             if (record.subject in held and record.family != _EXACT_FAMILY
@@ -490,8 +602,11 @@ def _versions(subjects: Sequence[Subject]) -> dict[str, str]:
 
 def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
         functions: Sequence[str] | None = None, dtypes: Sequence[str] | None = None,
-        families: Sequence[str] | None = None, seed: int = cases.DEFAULT_SEED,
-        quick: bool = False, jobs: int = 1,
+        families: Sequence[str] | None = None, checks: Sequence[str] | None = None,
+        seed: int = cases.DEFAULT_SEED, quick: bool = False, full: bool = False, jobs: int = 1,
+        screen: bool = True,
+        timeout: float = TIMEOUT, budget: float | None = None, max_ulp: float | None = None,
+        oracle: str = "mpmath", cache: str | Path | None = None,
         progress: Callable[[str, int, int], None] | None = None) -> AuditResult:
     """Audit subjects against the truth.
 
@@ -499,16 +614,32 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     ----------
     subjects : sequence of str or Subject, optional
         Names that `csmooth.audit.subjects.load` knows, or subjects of your own.
-    functions, dtypes, families : sequence of str, optional
-        Restrict the run; by default everything in the registry and in
-        `csmooth.audit.cases.FAMILIES`.
+    functions, dtypes : sequence of str, optional
+        Restrict the run; by default everything in the registry.
+    families, checks : sequence of str, optional
+        Of `csmooth.audit.cases.FAMILIES` and `csmooth.audit.checks.CHECKS`.  By default all of
+        both; if only one is given, nothing of the other.
     seed : int, optional
         Seed of the random inputs.
-    quick : bool, optional
-        Fewer inputs.
+    quick, full : bool, optional
+        Fewer inputs, or several times as many.
     jobs : int, optional
         Processes that compute truths.  With more than one, a script that calls this needs the
         usual ``if __name__ == "__main__":`` guard of `multiprocessing`.
+    screen : bool, optional
+        Also compare many more elements of the element-wise functions with an estimate, and judge
+        the worst of them (`Record.screened`).
+    timeout : float, optional
+        Seconds that a call may take, of subjects that are called in a process of their own.
+    budget : float, optional
+        Seconds after which no more inputs are put to the subjects; a note says what is left out.
+    max_ulp : float, optional
+        Error that no subject may exceed, whatever it is held to otherwise.
+    oracle : str, optional
+        Where the truth is from: a key of `csmooth.audit.oracles.ORACLES`.
+    cache : path-like, optional
+        Folder in which truths are kept for the next run (`csmooth.audit.cache`); by default
+        they are not.
     progress : callable, optional
         Called as ``progress(what, done, total)`` as parts of the run finish.
 
@@ -520,8 +651,10 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     ------
     SubjectError
         If a subject cannot be loaded.
+    OracleError
+        If the oracle is unknown, lacks a package, or is two that disagree.
     ValueError
-        If a function, dtype or family is unknown.
+        If a function, dtype, family or check is unknown.
 
     Examples
     --------
@@ -531,41 +664,52 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     >>> result.records[0].count
     35
     """
-    loaded = [load(s) if isinstance(s, str) else s for s in subjects]
     for chosen, known, what in ((functions, spec.names(), "function"),
-                                (dtypes, cases.DTYPES, "dtype"),
-                                (families, cases.FAMILIES, "family")):
+                                (dtypes, cases.ALL_DTYPES, "dtype"),
+                                (families, cases.FAMILIES, "family"),
+                                (checks, CHECKS, "check")):
         for name in chosen or ():
             if name not in known:
                 raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
     start = time.perf_counter()
+    truths = Oracle(oracle, None if cache is None else str(cache))
     wanted = tuple(functions) if functions else None
+    only = wanted[0] if wanted and len(wanted) == 1 else None
+    loaded = [load(s, only, timeout=timeout) if isinstance(s, str) else s for s in subjects]
+    if families is None and checks is None:
+        families, checks = tuple(cases.FAMILIES), tuple(CHECKS)
     notes = []
     for subject in loaded:
         lacks = [name for name in wanted or spec.names() if name not in subject.functions]
         if lacks:
             notes.append(f"{subject.name} has no {', '.join(lacks)}")
+    asked = [dtype for dtype in dtypes or cases.DTYPES if not cases.missing_package(dtype)]
+    notes += filter(None, map(cases.missing_package, dtypes or ()))
     parts: list[tuple[str, str]] = []
-    for family in families or cases.FAMILIES:
+    for family in families or ():
         reason = cases.unavailable(family)
         if reason:
             notes.append(reason)
         else:
-            parts += [(family, dtype) for dtype in dtypes or cases.DTYPES
-                      if dtype in cases.FAMILIES[family].dtypes]
+            parts += [(family, dtype) for dtype in asked
+                      if dtype in (*cases.FAMILIES[family].dtypes, *cases.OTHER_DTYPES)]
     # The longest computations start first, so that none is left alone at the end; the largest
     # known input is judged here while the workers are busy with the long rows.
     first = {"long rows": 0, "known inputs": 1}
     parts.sort(key=lambda part: first.get(part[0], len(first)))
-    book = _Book(loaded, seed, quick)
+    book = _Book(loaded, seed, quick, full)
     # Tasks in flight of each part, and one more while its cases are put to the subjects.
-    unfinished = dict.fromkeys(parts, 1)
+    unfinished = dict.fromkeys([*parts, *(("checks", s.name) for s in loaded if checks)], 1)
+    incomplete: dict[tuple[str, str], None] = {}    # a set with an order
+
+    def late() -> bool:
+        return budget is not None and time.perf_counter() - start > budget
 
     def finish(part: tuple[str, str]) -> None:
         unfinished[part] -= 1
         if progress is not None and unfinished[part] == 0:
             done = sum(n == 0 for n in unfinished.values())
-            progress(f"{part[0]}, {part[1]}", done, len(parts))
+            progress(f"{part[0]}, {part[1]}", done, len(unfinished))
 
     pending: dict[Future, tuple[str, str]] = {}     # what is being judged
     unread: deque[tuple[Future, _Task]] = deque()   # what is not in the book yet, in order
@@ -576,8 +720,10 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
         # In the order of the cases, not of completion: the records are the same in every run.
         while unread and unread[0][0].done():
             future, task = unread.popleft()
-            book.enter(task, future.result())
+            if not future.cancelled():
+                book.enter(task, future.result())
 
+    findings: list[Finding] = []
     pool = None
     try:
         if jobs > 1:
@@ -586,24 +732,49 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
             method = "forkserver" if "forkserver" in methods else "spawn"
             pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(method))
         for part in parts:
-            generated = cases.generate(part[0], part[1], functions=wanted, seed=seed, quick=quick)
-            for task in _tasks(generated, loaded):
+            generated = itertools.chain.from_iterable(
+                cases.generate(*part, functions=wanted, seed=seed, quick=quick, full=full,
+                               many=many)
+                for many in ((False, True) if screen and estimate.USEFUL else (False,)))
+            for task in _tasks(generated, loaded, late):
                 if pool is None or task[0][0].x.nbytes > _LARGEST_SENT:
                     future: Future = Future()
-                    future.set_result(_judge_task(task))
+                    future.set_result(_judge_task(task, truths))
                 else:
-                    future = pool.submit(_judge_task, task)
+                    future = pool.submit(_judge_task, task, truths)
                 unfinished[part] += 1
                 pending[future] = part
                 unread.append((future, task))
                 collect()
+            if late():
+                incomplete[part] = None
+            finish(part)
+        for subject in loaded if checks else ():
+            findings += run_checks(subject, wanted or spec.names(),
+                                   [dtype for dtype in asked if dtype in cases.DTYPES], checks,
+                                   seed=seed, quick=quick, late=late)
+            part = ("checks", subject.name)
+            if late():
+                incomplete[part] = None
             finish(part)
         while pending:
             wait(pending, return_when=FIRST_COMPLETED)
+            if late():
+                incomplete.update((part, None) for f, part in pending.items() if f.cancel())
             collect()
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+        for subject in loaded:
+            subject.close()
+    for subject in loaded:
+        if subject.given_up:
+            notes.append(f"{subject.name}: too many calls hung or crashed; given up: "
+                         f"{', '.join(subject.given_up)}")
+    if incomplete:
+        notes.append(f"the budget of {budget:g} s ended before all of: "
+                     + "; ".join(", ".join(part) for part in incomplete))
     records = book.close()
     return AuditResult(records, book.breaches, notes, loaded, _versions(loaded), seed, quick,
-                       time.perf_counter() - start)
+                       time.perf_counter() - start, full=full, max_ulp=max_ulp,
+                       findings=findings)

@@ -13,13 +13,20 @@ from rich.text import Text
 
 from csmooth import spec
 from csmooth.audit import cases
+from csmooth.audit.checks import Finding
 from csmooth.audit.judge import AuditResult, Record
+from csmooth.audit.records import Run
 
-__all__ = ["MARKERS", "markdown", "print_hex", "print_report", "print_verdict", "write_markdown"]
+__all__ = ["INFINITE", "MARKERS", "console", "markdown", "page", "print_findings", "print_hex",
+           "print_report", "print_verdict", "sections", "share_text", "ulp_text", "versions_text",
+           "write_markdown"]
 
 #: Lines between which the Markdown table of a file is replaced.
 MARKERS = ("<!-- accuracy table: begin (python tools/dev.py docs) -->",
            "<!-- accuracy table: end -->")
+
+#: What counts as an infinite error.
+INFINITE = "nan, an infinity, a wrong sign (also of a zero) or an exception where a number is due"
 
 #: The report is readable at this width, and uses it where there is no terminal.
 _WIDTH = 100
@@ -27,8 +34,19 @@ _WIDTH = 100
 _INPUT_WIDTH = 29
 
 
-def _ulp(error: float) -> str:
-    """Format an error such that no broken bound of 1, 0.501 or 0.5 looks like one that is kept."""
+def ulp_text(error: float) -> str:
+    """Format an error such that no broken bound of 1, 0.501 or 0.5 looks like one that is kept.
+
+    Parameters
+    ----------
+    error : float
+        In ULP.
+
+    Returns
+    -------
+    str
+        A few digits, rounded up between 0.001 and 100.
+    """
     if math.isinf(error):
         return "inf"
     if error == 0.0:
@@ -40,15 +58,26 @@ def _ulp(error: float) -> str:
     return f"{math.ceil(error * 1000.0) / 1000.0:.3f}" if error < 100.0 else f"{error:.0f}"
 
 
-def _share(part: float) -> str:
-    """Format a share in per cent; 100 means all."""
+def share_text(part: float) -> str:
+    """Format a share in per cent; 100 means all.
+
+    Parameters
+    ----------
+    part : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    str
+        Without the sign.
+    """
     return "100" if part == 1.0 else f"{min(100.0 * part, 99.9):.1f}"
 
 
 def _largest(record: Record) -> str:
     """The largest finite error, and how many are infinite."""
     infinite = f" and {record.infinite} inf" if record.infinite else ""
-    return _ulp(record.max_finite_ulp) + infinite
+    return ulp_text(record.max_finite_ulp) + infinite
 
 
 def _cut(text: str) -> str:
@@ -63,9 +92,23 @@ def _style(record: Record, held: bool) -> str:
     return "bold red" if held else "yellow"
 
 
-def _sections(result: AuditResult) -> Iterator[tuple[str, str, list[Record]]]:
+def sections(result: AuditResult) -> Iterator[tuple[str, str, list[Record]]]:
+    """Yield the parts of a report.
+
+    Parameters
+    ----------
+    result : AuditResult
+        Of a run.
+
+    Yields
+    ------
+    function, dtype : str
+        In the order of the registry and of the dtypes.
+    records : list of Record
+        Not empty.
+    """
     for function in spec.names():
-        for dtype in cases.DTYPES:
+        for dtype in cases.ALL_DTYPES:
             records = [r for r in result.records if (r.function, r.dtype) == (function, dtype)]
             if records:
                 yield function, dtype, records
@@ -108,7 +151,7 @@ def print_report(result: AuditResult, to: Console) -> None:
                                   ("mean", 7, "right"), ("right %", 7, "right")):
         table.add_column(title, justify=justify, no_wrap=True, min_width=width)
     table.add_column("worst input", no_wrap=True)
-    for function, dtype, records in _sections(result):
+    for function, dtype, records in sections(result):
         table.add_row(Text(f"{function} {dtype}", "bold"), "", Text("bound", "bold"),
                       Text(spec.get(function).bound_text(dtype), "bold"))
         family = ""
@@ -119,8 +162,8 @@ def print_report(result: AuditResult, to: Console) -> None:
                 table.add_row(name, "", r.subject, "", "", "", Text("no such argument", "dim"))
                 continue
             table.add_row(name, str(r.count), r.subject,
-                          Text(_ulp(r.max_ulp), _style(r, r.subject in held)), _ulp(r.mean_ulp),
-                          _share(r.correctly_rounded),
+                          Text(ulp_text(r.max_ulp), _style(r, r.subject in held)),
+                          ulp_text(r.mean_ulp), share_text(r.correctly_rounded),
                           Text(_cut(r.worst.input) if r.worst and r.max_ulp > 0.0 else ""))
         table.add_section()
     to.print(table)
@@ -132,15 +175,15 @@ def print_report(result: AuditResult, to: Console) -> None:
             continue
         to.print(Text(f"{subject.name} {subject.version}".strip(), "bold"), end=": ")
         to.print(f"{total.count} results of {total.cases} calls, "
-                 f"{_share(total.correctly_rounded)} % correctly rounded, "
+                 f"{share_text(total.correctly_rounded)} % correctly rounded, "
                  f"{total.infinite} infinite errors")
         for function in spec.names():
-            parts = [f"{dtype} {_largest(r)}" for dtype in cases.DTYPES
+            parts = [f"{dtype} {_largest(r)}" for dtype in cases.ALL_DTYPES
                      if (r := result.over_families(subject.name, function, dtype)).count]
             if parts:
                 to.print(f"  {function}: max ULP " + "; ".join(parts))
-    to.print(f"seed {result.seed}{', quick' if result.quick else ''}, {result.seconds:.0f} s; "
-             + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
+    amount = ", quick" if result.quick else ", full" if result.full else ""
+    to.print(f"seed {result.seed}{amount}, {result.seconds:.0f} s; " + versions_text(result))
 
 
 def print_verdict(result: AuditResult, to: Console) -> None:
@@ -154,19 +197,56 @@ def print_verdict(result: AuditResult, to: Console) -> None:
         Where.
     """
     held = [s.name for s in result.subjects if s.held_to_bounds]
+    for r in result.exceeding:
+        to.print(Text(f"EXCEEDED {r.subject}.{r.function} {r.dtype}: {ulp_text(r.max_ulp)} ULP, "
+                      f"limit {result.max_ulp:g}, family {r.family!r}", style="bold red"))
+        to.print(Text(f"  {r.worst.literal}"), soft_wrap=True)
     for b in result.breaches:
         what = (f"special value {b.worst.label!r} missed" if b.bound == 0.0 else
-                f"{_ulp(b.error)} ULP, bound {spec.get(b.function).bound_text(b.dtype)}, "
+                f"{ulp_text(b.error)} ULP, bound {spec.get(b.function).bound_text(b.dtype)}, "
                 f"family {b.family!r} ({b.worst.label})")
         to.print(Text(f"BROKEN {b.subject}.{b.function} {b.dtype}: {what}", style="bold red"))
         # Printed without wrapping: the literal is there to be copied.
         to.print(Text(f"  {b.worst.literal}"), soft_wrap=True)
         to.print(Text(f"  element {b.worst.position}: got {b.worst.got}, truth {b.worst.truth}"),
                  soft_wrap=True)
+    broken = [f for f in result.findings if f.held]
+    for f in broken:
+        to.print(Text(f"BROKEN {f.subject}.{f.function} {f.dtype}: {f.check}", style="bold red"))
+        to.print(Text(f"  {f.counterexample}\n  {f.message}"), soft_wrap=True)
     if held:
-        verdict = (f"{len(result.breaches)} bounds or special values broken by {', '.join(held)}"
-                   if result.breaches else f"{', '.join(held)}: all within the bounds")
-        to.print(Text(verdict, style="bold red" if result.breaches else "bold green"))
+        faults = [f"{len(part)} {what}" for part, what in (
+            (result.breaches, "bounds or special values"), (broken, "checks")) if part]
+        verdict = (f"{' and '.join(faults)} broken by {', '.join(held)}" if faults
+                   else f"{', '.join(held)}: all within the bounds")
+        to.print(Text(verdict, style="bold red" if faults else "bold green"))
+
+
+def print_findings(result: AuditResult, to: Console) -> None:
+    """Print what the checks found about subjects that are not held to them, check by check.
+
+    Parameters
+    ----------
+    result : AuditResult
+        Of a run.
+    to : rich.console.Console
+        Where.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for f in result.findings:
+        if not f.held:
+            groups.setdefault((f.subject, f.check), []).append(f)
+    if groups:
+        to.print(Text("findings beyond the error; one counterexample of each check, "
+                      "all of them with --json or --html", "bold"))
+    for (subject, check), found in groups.items():
+        where: dict[str, list[str]] = {}
+        for f in found:
+            where.setdefault(f.function, []).append(f.dtype)
+        to.print(Text(f"{subject}: {check}", "yellow").append(": " + "; ".join(
+            f"{function} {', '.join(dtypes)}" for function, dtypes in where.items()), "none"))
+        shortest = min(found, key=lambda f: len(f.counterexample))
+        to.print(Text(f"  {shortest.counterexample}\n  {shortest.message}"), soft_wrap=True)
 
 
 def print_hex(result: AuditResult, to: Console) -> None:
@@ -181,60 +261,76 @@ def print_hex(result: AuditResult, to: Console) -> None:
     """
     for r in result.records:
         if r.worst is not None and r.max_ulp > 0.0:
-            to.print(Text(f"{r.subject} {r.function} {r.dtype}, {r.family}: {_ulp(r.max_ulp)} ULP "
-                          f"at element {r.worst.position}: got {r.worst.got}, "
-                          f"truth {r.worst.truth}"), soft_wrap=True)
+            to.print(Text(f"{r.subject} {r.function} {r.dtype}, {r.family}: "
+                          f"{ulp_text(r.max_ulp)} ULP at element {r.worst.position}: "
+                          f"got {r.worst.got}, truth {r.worst.truth}"), soft_wrap=True)
             to.print(Text(f"  {r.worst.literal}"), soft_wrap=True)
 
 
-def markdown(result: AuditResult, command: str) -> str:
-    """Write the accuracy table as Markdown.
+def versions_text(result: AuditResult) -> str:
+    """Name what took part with its version.
 
     Parameters
     ----------
     result : AuditResult
         Of a run.
-    command : str
-        The command that makes this table again.
+
+    Returns
+    -------
+    str
+        As in ``"scipy 1.17.1, Python 3.11.7"``.
+    """
+    return ", ".join(f"{name} {version}" for name, version in result.versions.items())
+
+
+def _row(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _bound(function: str, dtype: str) -> str:
+    return spec.get(function).bound_text(dtype).replace("<=", "≤")
+
+
+def markdown(run: Run) -> str:
+    """Write the accuracy table as Markdown.
+
+    Parameters
+    ----------
+    run : Run
+        What was measured.
 
     Returns
     -------
     str
         A table of functions and dtypes by subjects, and how it was made; between `MARKERS`.
     """
+    result = run.result
     names = [s.name for s in result.subjects]
-    head = ["function", "dtype", "bound"]
-    for name in names:
-        head += [f"{name}: max ULP", "correctly rounded"]
-    lines = [MARKERS[0], "", "| " + " | ".join(head) + " |",
-             "|---|---|" + "--:|" * (len(head) - 2)]
-    for function, dtype, _ in _sections(result):
-        bound = spec.get(function).bound_text(dtype).replace("<=", "≤")
-        cells = [f"`{function}`", dtype, bound]
-        for name in names:
-            r = result.over_families(name, function, dtype)
-            cells += [_largest(r), f"{_share(r.correctly_rounded)} %"] if r.count else ["", ""]
-        lines.append("| " + " | ".join(cells) + " |")
-    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    lines = [MARKERS[0], "", _row("function", "dtype", "bound", *names),
+             "|---|---|" + "--:|" * (len(names) + 1)]
+    for function, dtype, _ in sections(result):
+        totals = [result.over_families(name, function, dtype) for name in names]
+        lines.append(_row(f"`{function}`", dtype, _bound(function, dtype), *(
+            f"{_largest(r)}, {share_text(r.correctly_rounded)} %" if r.count else ""
+            for r in totals)))
     judged = max((result.over_families(name).count for name in names), default=0)
-    lines += ["", f"Largest error and share of correctly rounded results over the {judged} results "
-              f"of {len({r.family for r in result.records})} families of inputs, measured by "
-              f"`{command}` (seed {result.seed}; {versions}). `inf`: nan, an infinity, a wrong "
-              "sign or an exception where a number is due.", "", MARKERS[1]]
+    lines += ["", "Largest error in ULP and share of correctly rounded results, over the "
+              f"{judged} results of {len(run.families)} families of inputs, measured by "
+              f"`{run.command}` (seed {result.seed}; {versions_text(result)}). `inf`: "
+              f"{INFINITE}.", "", MARKERS[1]]
     return "\n".join(lines) + "\n"
 
 
-def write_markdown(result: AuditResult, path: str | Path, command: str) -> None:
+def write_markdown(run: Run, path: str | Path) -> None:
     """Write the accuracy table to a file, in the place of the one that is there.
 
     Parameters
     ----------
-    result : AuditResult
-        Of a run.
+    run : Run
+        What was measured.
     path : path-like
         A file with `MARKERS` keeps everything outside them; one that does not exist is made.
-    command : str
-        The command that makes the table again.
 
     Raises
     ------
@@ -242,7 +338,7 @@ def write_markdown(result: AuditResult, path: str | Path, command: str) -> None:
         If the file exists and has no markers: it is not overwritten.
     """
     path = Path(path)
-    table = markdown(result, command)
+    table = markdown(run)
     if path.exists():
         text = path.read_text(encoding="utf-8")
         begin, end = text.find(MARKERS[0]), text.find(MARKERS[1])
@@ -251,3 +347,45 @@ def write_markdown(result: AuditResult, path: str | Path, command: str) -> None:
                              f"{MARKERS[1]!r}; nothing is written")
         table = text[:begin] + table.rstrip("\n") + text[end + len(MARKERS[1]):]
     path.write_text(table, encoding="utf-8")
+
+
+def page(run: Run) -> str:
+    """Write the page of worst inputs as Markdown, ``docs/accuracy.md``.
+
+    Parameters
+    ----------
+    run : Run
+        What was measured.
+
+    Returns
+    -------
+    str
+        A section per function, a table row per dtype and subject.
+    """
+    result = run.result
+    machine = ", ".join(f"{name} {value}" for name, value in run.machine.items())
+    lines = ["# Accuracy", "",
+             "<!-- written by `python tools/dev.py docs` from docs/accuracy.json; do not edit -->",
+             "", f"- Command: `{run.command}`, {result.seconds:.0f} s, seed {result.seed}",
+             f"- Machine: {machine}", f"- Versions: {versions_text(result)}",
+             f"- Families: {', '.join(run.families)}", *(f"- Note: {n}" for n in result.notes), "",
+             f"Errors are in ULP of the true value. `inf`: {INFINITE}. The worst input is that of "
+             "the largest error, with its family; `docs/accuracy.json` has it as a Python "
+             "expression that repeats the call bit by bit."]
+    function = ""
+    for name, dtype, _ in sections(result):
+        if name != function:
+            function = name
+            head = ("dtype", "bound", "library", "max ULP", "mean", "right %", "worst input",
+                    "answer", "truth")
+            lines += ["", f"## `{function}`: {spec.get(function).formula}", "", _row(*head),
+                      "|---|---|---" + "|--:" * 3 + "|---" * 3 + "|"]
+        for subject in result.subjects:
+            r = result.over_families(subject.name, function, dtype)
+            if not r.count:
+                continue
+            worst = (("", "", "") if r.worst is None or r.max_ulp == 0.0 else
+                     (f"{r.family}: `{r.worst.input}`", r.worst.got, r.worst.truth))
+            lines.append(_row(dtype, _bound(function, dtype), subject.name, _largest(r),
+                              ulp_text(r.mean_ulp), share_text(r.correctly_rounded), *worst))
+    return "\n".join(lines) + "\n"

@@ -37,7 +37,9 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
+from itertools import pairwise
+from operator import or_
 from typing import Any
 
 import mpmath
@@ -328,18 +330,22 @@ def _group(values: np.ndarray, weights: np.ndarray) -> _Groups:
 
     The sums are integers in units of two to the third result, at least one of them odd.
     """
-    fractions, exponents = np.frexp(weights)
-    exponents = exponents - 53
-    scale = int(exponents.min())
+    order = np.argsort(-values)
+    values = values[order]
+    fractions, exponents = np.frexp(weights[order])
     mantissas = (fractions * 2.0**53).astype(np.int64)
-    groups: dict[float, int] = {}
-    for value, n, e in zip(values.tolist(), mantissas.tolist(), exponents.tolist(), strict=True):
-        groups[value] = groups.get(value, 0) + (n << (e - scale))
-    groups = {value: weight for value, weight in groups.items() if weight}
-    common = math.gcd(*groups.values())
-    twos = (common & -common).bit_length() - 1 if common else 0
-    order = sorted(groups, reverse=True)
-    return np.array(order), [groups[value] >> twos for value in order], scale + twos
+    scale = int(exponents.min()) - 53
+    sums = [n << e for n, e in zip(mantissas.tolist(), (exponents - 53 - scale).tolist(),
+                                   strict=True)]
+    first = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    if first.size < values.size:
+        values = values[first]
+        sums = [sum(sums[i:j]) for i, j in pairwise([*first.tolist(), len(sums)])]
+    if not all(sums):
+        values, sums = values[np.array(sums, dtype=bool)], list(filter(None, sums))
+    bits = reduce(or_, sums, 0)                     # all of them end in as many zeros as this
+    twos = (bits & -bits).bit_length() - 1 if bits else 0
+    return values, [n >> twos for n in sums], scale + twos
 
 
 _sums: OrderedDict[bytes, _Sum] = OrderedDict()

@@ -11,7 +11,6 @@ import math
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,22 +54,21 @@ class Format:
         return max(exponent - self.precision + 1, self.floor)
 
 
-@cache
-def _format_of(dtype: np.dtype) -> Format:
-    if dtype not in (np.float16, np.float32, np.float64):
-        raise TypeError(f"no error bound is measured in {dtype.name}; "
-                        "choose float64, float32 or float16")
-    info = np.finfo(dtype)
-    return Format(dtype.name, info.nmant + 1, int(info.minexp), int(info.maxexp))
+#: The formats of IEEE 754, and the upper half of a float32.
+_FORMATS = {known.name: known for known in (
+    Format("float64", 53, -1022, 1024), Format("float32", 24, -126, 128),
+    Format("float16", 11, -14, 16), Format("bfloat16", 8, -126, 128))}
 
 
 def format_of(dtype: Any) -> Format:
-    """Describe a NumPy dtype as a binary format.
+    """Describe a dtype as a binary format.
 
     Parameters
     ----------
     dtype : dtype-like
-        float64, float32 or float16.
+        float64, float32, float16 or bfloat16.  The last one is not NumPy's: it is known by its
+        name, whether the package that has it (ml_dtypes) is installed or not.  A `Format` is
+        given back: a wider one than any dtype asks for more digits of a truth.
 
     Returns
     -------
@@ -84,10 +82,16 @@ def format_of(dtype: Any) -> Format:
     Examples
     --------
     >>> from csmooth.audit.ulp import format_of
-    >>> format_of("float32").floor
-    -149
+    >>> format_of("float32").floor, format_of("bfloat16").precision
+    (-149, 8)
     """
-    return _format_of(np.dtype(dtype))
+    if isinstance(dtype, Format):
+        return dtype
+    name = dtype if isinstance(dtype, str) and dtype in _FORMATS else np.dtype(dtype).name
+    if name not in _FORMATS:
+        raise TypeError(f"no error bound is measured in {name}; "
+                        "choose float64, float32, float16 or bfloat16")
+    return _FORMATS[name]
 
 
 def _exact(value: Any) -> tuple[int, int, int] | float:

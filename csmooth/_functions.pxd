@@ -238,10 +238,13 @@ cdef inline double corrected(
 cdef inline double sum_scaled(
     double x, double hi, double lo, bint odd, bint* cancels
 ) noexcept nogil:
-    """x + (hi + lo) / 2**512, rounded once even where it is subnormal."""
+    """x + (hi + lo) / 2**512, rounded once even where it is subnormal.
+
+    Where it cancels, 2**-58 of hi has to be a small part of the last place.
+    """
     cdef double rest
     cdef double sum = two_sum(x * two_to(OFFSET_F64), hi, &rest)
-    cancels[0] = fabs(sum) < 0.25 * fabs(hi)
+    cancels[0] = (fabs(sum) < 0.25 * fabs(hi)) & (fabs(hi) > two_to(52 - 1074 + OFFSET_F64))
     return round_scaled(sum, rest + lo, odd)
 
 

@@ -83,6 +83,7 @@ setup(
             extension("_solve"),
             extension("_reductions"),
             extension("_ufuncs"),
+            extension("cython_api"),
         ],
         compiler_directives={
             "language_level": 3,

@@ -507,13 +507,13 @@ cdef int merge_axes(Py_ssize_t* shape, Py_ssize_t** strides, int operands, int d
     return merged
 
 
-cdef void choose_arithmetic(Task* task, bint single) noexcept:
+cdef void choose_arithmetic(Task* task, bint single) noexcept nogil:
     """float for float32 and float16, but double for short rows of logarithms, most of which would
     need it after all."""
     task.single = single and not ((task.reduces or task.is_log) and task.rows.length < LONG_ROW)
 
 
-cdef void set_direct(Operand* operand, const Task* task) noexcept:
+cdef void set_direct(Operand* operand, const Task* task) noexcept nogil:
     cdef Py_ssize_t size = 4 if task.single else 8
     cdef int number = cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE
     operand.direct = (
@@ -741,38 +741,48 @@ cdef bint is_plain_row(x, axis) noexcept:
     )
 
 
-cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
-    """The plainest call, without the cost of the general one."""
+cdef void solve_plain_row(
+    const char* x, Py_ssize_t n, int number, char* out, bint reduces, bint is_log
+) noexcept nogil:
+    """One contiguous row of n elements of NumPy's type of that number, float64 or float32."""
     cdef Task task
-    cdef cnp.ndarray out
-    cdef double value = 0
     task.reduces = reduces
     task.is_log = is_log
-    task.rounds = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    task.rounds = number == cnp.NPY_FLOAT
     task.rows.outer_dims = task.rows.inner_dims = 1
-    task.rows.length = cnp.PyArray_SIZE(x)
+    task.rows.length = n
     task.rows.outer_shape[0] = 1
-    task.rows.inner_shape[0] = task.rows.length
-    task.x.data = cnp.PyArray_BYTES(x)
-    task.x.type_number = cnp.PyArray_TYPE(x)
+    task.rows.inner_shape[0] = n
+    task.x.data = <char*>x
+    task.x.type_number = number
     task.x.swapped = False
     task.x.aligned = True
     task.x.outer_strides[0] = 0
-    task.x.inner_strides[0] = cnp.PyArray_ITEMSIZE(x)
+    task.x.inner_strides[0] = 4 if task.rounds else 8
     task.mask.data = task.weights.data = task.sign.data = NULL
     choose_arithmetic(&task, task.rounds)
     set_direct(&task.x, &task)
     task.out = task.x
-    if reduces:
-        task.out.data = <char*>&value
-    else:
-        out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-        task.out.data = cnp.PyArray_BYTES(out)
-    if task.rows.length < RELEASE_FROM:
-        solve_quietly(&task, 0, 1)
+    task.out.data = out
+    solve_quietly(&task, 0, 1)
+
+
+cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
+    """The plainest call, without the cost of the general one."""
+    cdef cnp.ndarray out = None
+    cdef double value = 0
+    cdef const char* data = cnp.PyArray_BYTES(x)
+    cdef char* result = <char*>&value
+    cdef int number = cnp.PyArray_TYPE(x)
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
+    if not reduces:
+        out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), number, 0)
+        result = cnp.PyArray_BYTES(out)
+    if n < RELEASE_FROM:
+        solve_plain_row(data, n, number, result, reduces, is_log)
     else:
         with nogil:
-            solve_quietly(&task, 0, 1)
+            solve_plain_row(data, n, number, result, reduces, is_log)
     return cnp.PyArray_ToScalar(&value, x) if reduces else out
 
 

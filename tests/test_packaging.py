@@ -53,7 +53,9 @@ def test_versions_agree():
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["py.typed", "__init__.pyi", "__init__.pxd", "_coefficients.h"])
+@pytest.mark.parametrize(
+    "name", ["py.typed", "__init__.pyi", "__init__.pxd", "cython_api.pxd", "_coefficients.h"]
+)
 def test_file_is_shipped(name):
     assert INSTALLED.joinpath(name).is_file()
 

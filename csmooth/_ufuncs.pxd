@@ -1,0 +1,1 @@
+cdef double settle(int function, double x, double y, bint rounds) noexcept nogil

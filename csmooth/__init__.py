@@ -5,6 +5,7 @@ Floor 4: names only. See docs/architecture.md for the floors below.
 
 from csmooth._config import __version__, show_config
 from csmooth._reductions import log_softmax, logsumexp, softmax
+from csmooth._scipy_patch import scipy_patch
 from csmooth._ufuncs import (
     expit,
     inv_softplus,
@@ -29,6 +30,7 @@ __all__ = [
     "logit",
     "logsubexp",
     "logsumexp",
+    "scipy_patch",
     "set_workers",
     "show_config",
     "silu",

@@ -1,5 +1,5 @@
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, SupportsIndex, TypeAlias, overload
+from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, overload
 
 from numpy import bool_, floating, ufunc
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ __all__ = [
     "logit",
     "logsubexp",
     "logsumexp",
+    "scipy_patch",
     "set_workers",
     "show_config",
     "silu",
@@ -103,5 +104,12 @@ def log_softmax(
     out: NDArray[floating[Any]] | None = None,
     workers: int | None = None,
 ) -> _Result: ...
+
+class scipy_patch:
+    def install(self) -> None: ...
+    def uninstall(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
 def show_config() -> None: ...
 def set_workers(workers: int) -> AbstractContextManager[None]: ...

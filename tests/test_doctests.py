@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("name", ["csmooth._reductions", "csmooth._workers"])
+@pytest.mark.parametrize(
+    "name", ["csmooth._reductions", "csmooth._scipy_patch", "csmooth._workers"]
+)
 def test_docstrings(name):
     failed, attempted = doctest.testmod(importlib.import_module(name))
     assert attempted > 0

@@ -28,6 +28,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from csmooth._arrays import as_array
 from csmooth._workers import count_workers, run_parts
 
 cnp.import_array()
@@ -610,7 +611,7 @@ def result_dtype(name, array):
 
 def checked_mask(name, where, shape):
     """``where`` as a mask of the operand's shape."""
-    mask = np.asarray(where)
+    mask = as_array(name, where)
     if mask.dtype != np.bool_:
         raise TypeError(f"{name}: where must be a boolean array, not one of dtype {mask.dtype}")
     try:
@@ -660,13 +661,13 @@ cdef evaluate(
         unmasked = ~np.ma.getmaskarray(x)
         where = unmasked if where is None else unmasked & checked_mask(name, where, x.shape)
         x = x.data
-    x = np.asarray(x)
+    x = as_array(name, x)
     dtype = result_dtype(name, x)
     single = dtype != FLOATS["d"]
     if weights is not None:
         if isinstance(weights, np.ma.MaskedArray):
             weights = weights.filled(0)
-        b = np.asarray(weights)
+        b = as_array(name, weights)
         weak = type(weights) in (bool, int, float) or b.dtype.kind == "b"
         b_dtype = result_dtype(name, b)
         if not weak:

@@ -38,8 +38,8 @@ FUNCTIONS = {("scipy.special", name): function for name, function in SCIPY.items
 FUNCTIONS["sklearn.utils._array_api", "_logsumexp"] = copied_logsumexp
 
 
-def is_foreign(x):
-    """Whether this is an array, but not one of NumPy's."""
+def goes_to_scipy(x):
+    """Whether this is an array that is not one of NumPy's."""
     return not isinstance(x, (np.ndarray, np.generic)) and any(
         hasattr(type(x), name) for name in ("__array__", "__dlpack__", "__array_namespace__")
     )
@@ -56,8 +56,8 @@ class Substitute:
         self.function = function
 
     def __call__(self, *args, **kwargs):
-        if state.depth and not any(map(is_foreign, args)) and not any(
-            map(is_foreign, kwargs.values())
+        if state.depth and not any(map(goes_to_scipy, args)) and not any(
+            map(goes_to_scipy, kwargs.values())
         ):
             try:
                 return self.function(*args, **kwargs)

@@ -7,6 +7,7 @@ accurate one, in double; rounded to the output's type.
 """
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport PyObject
 from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -28,6 +29,7 @@ import math
 
 import numpy as np
 
+from csmooth._arrays import as_array, is_foreign
 from csmooth._ufunc_docs import DOCS
 
 cnp.import_array()
@@ -41,6 +43,11 @@ cdef extern from "numpy/ufuncobject.h":
         const char* signature, object identity_value,
     )
     int PyUFunc_AddPromoter(object ufunc, object types, object promoter) except -1
+    Py_ssize_t PyVectorcall_NARGS(size_t)
+    ctypedef object (*vectorcallfunc)(object, PyObject* const*, size_t, PyObject*)
+    ctypedef struct PyUFuncObject:
+        int nin
+        vectorcallfunc vectorcall
 
 cdef extern from *:
     """
@@ -330,6 +337,35 @@ cdef void loop_binary(
         feraiseexcept(FE_INVALID)
 
 
+cdef vectorcallfunc numpy_call  # of every ufunc
+
+
+cdef inline bint reads_first(PyObject* x):
+    """Whether x is an array of another library; most arguments need no look at their attributes."""
+    if (
+        cnp.PyArray_Check(<object>x) or isinstance(<object>x, (float, int, list, tuple))
+        or cnp.PyArray_CheckScalar(<object>x)
+    ):
+        return False
+    return is_foreign(<object>x)
+
+
+cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObject* names):
+    """NumPy's call; arrays of other libraries are made NumPy's first, so that the result is one."""
+    cdef Py_ssize_t i, given = PyVectorcall_NARGS(count)
+    cdef Py_ssize_t inputs = min(<Py_ssize_t>(<PyUFuncObject*>ufunc).nin, given)
+    for i in range(inputs):
+        if reads_first(args[i]):
+            break
+    else:
+        return numpy_call(ufunc, args, count, names)
+    values = [<object>args[i] for i in range(given)]
+    for i in range(inputs):
+        values[i] = as_array(ufunc.__name__, values[i]) if reads_first(args[i]) else values[i]
+    keywords = () if names == NULL else <tuple>names
+    return ufunc(*values, **{word: <object>args[given + i] for i, word in enumerate(keywords)})
+
+
 cdef int* NUMBERS = [cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE]
 INTEGERS = [type(np.dtype(code)) for code in "?bBhHiIlLqQ"]
 # NumPy keeps pointers to these
@@ -342,6 +378,7 @@ _texts = []
 
 cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     """One row of the table: loops for the three types of float; bool and integers become double."""
+    global numpy_call
     cdef int place = function if arguments == 1 else UNARY_FUNCTIONS + function
     cdef int i, k
     _texts.append((name.encode(), DOCS[name].encode()))
@@ -362,6 +399,8 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
         PyUFunc_None if identity is None else PyUFunc_IdentityValue,
         <const char*>_texts[-1][0], <const char*>_texts[-1][1], 0, NULL, identity,
     )
+    numpy_call = (<PyUFuncObject*>ufunc).vectorcall
+    (<PyUFuncObject*>ufunc).vectorcall = call_ufunc
     # without this NumPy would take the smallest float that holds the integer's type
     promoter = PyCapsule_New(<void*>promote_to_double, "numpy._ufunc_promoter", NULL)
     for kinds in itertools.product(INTEGERS, repeat=arguments):

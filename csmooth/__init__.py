@@ -4,6 +4,12 @@ Floor 4: names only. See docs/architecture.md for the floors below.
 """
 
 from csmooth._config import __version__, show_config
+from csmooth._losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    log_softmax_vjp,
+    softmax_vjp,
+)
 from csmooth._reductions import log_softmax, logsumexp, softmax
 from csmooth._scipy_patch import scipy_patch
 from csmooth._ufuncs import (
@@ -21,11 +27,14 @@ from csmooth._workers import set_workers
 
 __all__ = [
     "__version__",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
     "expit",
     "inv_softplus",
     "log1mexp",
     "log_expit",
     "log_softmax",
+    "log_softmax_vjp",
     "logaddexp",
     "logit",
     "logsubexp",
@@ -35,5 +44,6 @@ __all__ = [
     "show_config",
     "silu",
     "softmax",
+    "softmax_vjp",
     "softplus",
 ]

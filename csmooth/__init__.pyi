@@ -6,11 +6,14 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "__version__",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
     "expit",
     "inv_softplus",
     "log1mexp",
     "log_expit",
     "log_softmax",
+    "log_softmax_vjp",
     "logaddexp",
     "logit",
     "logsubexp",
@@ -20,6 +23,7 @@ __all__ = [
     "show_config",
     "silu",
     "softmax",
+    "softmax_vjp",
     "softplus",
 ]
 
@@ -36,6 +40,7 @@ logaddexp: Final[ufunc]
 logsubexp: Final[ufunc]
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+_Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Mask: TypeAlias = NDArray[bool_] | ArrayLike | None
 # A 0-d result is a NumPy scalar, any other an array.
 _Result: TypeAlias = NDArray[floating[Any]] | floating[Any]
@@ -111,5 +116,73 @@ class scipy_patch:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: SupportsIndex = -1,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    reduction: _Reduction = "mean",
+    return_grad: Literal[False] = False,
+    out_grad: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: SupportsIndex = -1,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: SupportsIndex | None = None,
+    reduction: _Reduction = "mean",
+    return_grad: Literal[True],
+    out_grad: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> tuple[_Result, NDArray[floating[Any]]]: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+    return_grad: Literal[False] = False,
+    out_grad: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> _Result: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
+    reduction: _Reduction = "mean",
+    return_grad: Literal[True],
+    out_grad: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> tuple[_Result, NDArray[floating[Any]]]: ...
+def softmax_vjp(
+    y: ArrayLike,
+    grad: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> NDArray[floating[Any]]: ...
+def log_softmax_vjp(
+    y: ArrayLike,
+    grad: ArrayLike,
+    axis: SupportsIndex = -1,
+    *,
+    out: NDArray[floating[Any]] | None = None,
+    workers: int | None = None,
+) -> NDArray[floating[Any]]: ...
 def show_config() -> None: ...
 def set_workers(workers: int) -> AbstractContextManager[None]: ...

@@ -7,6 +7,8 @@ TORCH = {
     "logsumexp": "torch.logsumexp",
     "softmax": "torch.softmax",
     "log_softmax": "torch.log_softmax",
+    "cross_entropy": "torch.nn.functional.cross_entropy",
+    "binary_cross_entropy_with_logits": "torch.nn.functional.binary_cross_entropy_with_logits",
     "softplus": "torch.nn.functional.softplus",
     "expit": "torch.sigmoid",
     "logit": "torch.logit",

@@ -28,9 +28,10 @@ cdef inline void columns_max(
 
 cdef inline void columns_sum_exp(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate,
-    const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo
+    const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
+    real* terms_hi, real* terms_lo
 ) noexcept nogil:
-    """Scaled sums s_hi + s_lo."""
+    """Scaled sums s_hi + s_lo; terms are stored WIDTH apart unless terms_hi is NULL."""
     cdef real s[MAX_LANES][WIDTH]
     cdef real c[MAX_LANES][WIDTH]
     cdef real hi, lo
@@ -54,6 +55,9 @@ cdef inline void columns_sum_exp(
                         accurate, &hi, &lo,
                     )
                     add_pair(hi, lo, &s[lane][w], &c[lane][w])
+                    if terms_hi != NULL:
+                        terms_hi[(start + lane + j * lanes) * WIDTH + w] = hi
+                        terms_lo[(start + lane + j * lanes) * WIDTH + w] = lo
         half = lanes // 2
         while half > 0:
             for lane in range(min(half, used - half)):
@@ -83,11 +87,13 @@ cdef inline void columns_log_sum(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
     if accurate:
         columns_sum_exp(
-            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            <real*>NULL, <real*>NULL,
         )
     else:
         columns_sum_exp(
-            x, stride, n, width, False, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+            x, stride, n, width, False, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            <real*>NULL, <real*>NULL,
         )
     for w in range(width):
         results.maximum[w] = m[w]
@@ -117,7 +123,8 @@ cdef inline void columns_softmax(
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
     columns_sum_exp(
-        x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0]
+        x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+        <real*>NULL, <real*>NULL,
     )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])

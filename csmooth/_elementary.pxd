@@ -219,7 +219,7 @@ cdef inline void log1p_pair(double r, double r_lo, double* hi, double* lo) noexc
     m = split_exponent(s, &k)
     log_pair_of(
         r if k == 0.0 else m - 1.0,
-        r_lo if k == 0.0 else (s_lo + r_lo) * (m / s),
+        r_lo if k == 0.0 else (s_lo + r_lo) * power_of_two(magic_of(<double>BIAS_F64) - k),
         k, hi, lo,
     )
 

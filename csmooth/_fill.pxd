@@ -7,6 +7,23 @@ from csmooth._columns cimport (
 )
 from csmooth._halves cimport from_halves, to_halves
 from csmooth._kernels cimport Kernels
+from csmooth._loss_kernels cimport (
+    columns_soft,
+    columns_target,
+    columns_target_gradient,
+    columns_vjp,
+    row_binary_loss,
+    row_binary_loss_f32,
+    row_soft_gradient,
+    row_soft_loss,
+    row_soft_sums,
+    row_soft_weights,
+    row_sum_pairs,
+    row_sum_products,
+    row_target,
+    row_target_of_rest,
+    row_vjp,
+)
 from csmooth._maps cimport (
     map_binary,
     map_binary_f32,
@@ -70,3 +87,21 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.columns_softmax_f32 = columns_softmax[float]
     kernels.columns_log_softmax_f64 = columns_log_softmax[double]
     kernels.columns_log_softmax_f32 = columns_log_softmax[float]
+    kernels.row_sum_pairs = row_sum_pairs
+    kernels.row_target_f64 = row_target[double]
+    kernels.row_target_f32 = row_target[float]
+    kernels.row_target_of_rest = row_target_of_rest
+    kernels.columns_target_f64 = columns_target[double]
+    kernels.columns_target_f32 = columns_target[float]
+    kernels.columns_target_gradient_f64 = columns_target_gradient[double]
+    kernels.columns_target_gradient_f32 = columns_target_gradient[float]
+    kernels.row_soft_weights = row_soft_weights
+    kernels.row_soft_sums = row_soft_sums
+    kernels.row_soft_loss = row_soft_loss
+    kernels.row_soft_gradient = row_soft_gradient
+    kernels.row_binary_loss_f64 = row_binary_loss
+    kernels.row_binary_loss_f32 = row_binary_loss_f32
+    kernels.row_sum_products = row_sum_products
+    kernels.row_vjp = row_vjp
+    kernels.columns_vjp = columns_vjp
+    kernels.columns_soft = columns_soft

@@ -18,6 +18,10 @@ cdef enum:
     LONG_LOG_ROW = 2048
     # Columns worked on at a time; no influence on the bits.
     WIDTH = 64
+    # Elements of a binary cross-entropy at a time; likewise.
+    PIECE = 512
+    # Length up to which rows with a weight for each class are worked on side by side; likewise.
+    MAX_SOFT = 64
 
 cdef struct RowShift:
     # How a row is scaled (see _rows.pxd); all values are exact in the row's own type as well.
@@ -49,6 +53,44 @@ cdef struct LogSums:
     double rest[WIDTH]
     double hi[WIDTH]
     double lo[WIDTH]
+
+cdef struct TargetBlock:
+    # Rows of a cross-entropy side by side. Given: the target's index, the weight of the loss and
+    # the divisor of the gradient, a pair.
+    Py_ssize_t target[WIDTH]
+    double weight[WIDTH]
+    double divisor[WIDTH]
+    double divisor_lo[WIDTH]
+    # Found: divisor times the scaled sum, the loss (both pairs), the gradient at the target, and
+    # rest as in LogSum
+    double total[WIDTH]
+    double total_lo[WIDTH]
+    double inverse[WIDTH]      # 2**OFFSET / total, which takes its place for rows side by side
+    double inverse_lo[WIDTH]
+    # With a weight for each class: weight is their sum, distance the sum of weight (maximum - x),
+    # pairs, and loss is log1p(rest).
+    double weight_lo[WIDTH]
+    double distance[WIDTH]
+    double distance_lo[WIDTH]
+    double loss[WIDTH]
+    double loss_lo[WIDTH]
+    double gradient[WIDTH]
+    double rest[WIDTH]
+
+cdef struct BinaryBlock:
+    # Given: the weights, where there are any. Found: the losses, pairs, and the gradients.
+    double weight[PIECE]
+    double positive[PIECE]
+    double loss[PIECE]
+    double loss_lo[PIECE]
+    double gradient[PIECE]
+
+cdef struct SoftTarget:
+    # The weight of a class is keep y + smooth, both pairs.
+    double keep
+    double keep_lo
+    double smooth
+    double smooth_lo
 
 # The element-wise functions of one and of two arguments.
 cdef enum:
@@ -179,4 +221,78 @@ ctypedef struct Kernels:
     void (*columns_log_softmax_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, float* y,
         Py_ssize_t y_stride
+    ) noexcept nogil
+
+    # Losses; see _loss_kernels.pxd.
+    void (*row_sum_pairs)(
+        const double* hi, const double* lo, Py_ssize_t n, PairSum* total
+    ) noexcept nogil
+    void (*row_target_f64)(
+        double x, const RowShift* shift, const PairSum* total, const LogSum* sum,
+        TargetBlock* block, int w
+    ) noexcept nogil
+    void (*row_target_f32)(
+        float x, const RowShift* shift, const PairSum* total, const LogSum* sum,
+        TargetBlock* block, int w
+    ) noexcept nogil
+    void (*row_target_of_rest)(
+        const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, const LogSum* sum,
+        TargetBlock* block, int w, int* exponent
+    ) noexcept nogil
+    void (*columns_target_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
+        TargetBlock* block, double* terms_hi, double* terms_lo
+    ) noexcept nogil
+    void (*columns_target_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+        TargetBlock* block, float* terms_hi, float* terms_lo
+    ) noexcept nogil
+    void (*columns_target_gradient_f64)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
+        const TargetBlock* block, const double* terms_hi, const double* terms_lo, double* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_target_gradient_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+        const TargetBlock* block, const float* terms_hi, const float* terms_lo, float* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+
+    void (*row_soft_weights)(
+        const double* y, const double* weights, Py_ssize_t n, Py_ssize_t target,
+        const SoftTarget* soft, double* q, double* q_lo
+    ) noexcept nogil
+    void (*row_soft_sums)(
+        const double* x, const double* q, const double* q_lo, Py_ssize_t n, double m,
+        PairSum* weight, PairSum* distance
+    ) noexcept nogil
+    void (*row_soft_loss)(
+        const LogSum* sum, const PairSum* weight, const PairSum* distance, double* hi, double* lo
+    ) noexcept nogil
+    void (*row_soft_gradient)(
+        const double* x, const double* q, const double* q_lo, Py_ssize_t n, const RowShift* shift,
+        const PairSum* total, const PairSum* weight, double divisor, double divisor_lo, double* y
+    ) noexcept nogil
+    void (*columns_soft)(
+        const double* x, const double* y, Py_ssize_t n, int width, const double* m,
+        const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
+    ) noexcept nogil
+
+    void (*row_binary_loss_f64)(
+        const double* x, const double* y, Py_ssize_t n, bint weighted, double factor,
+        double factor_lo, BinaryBlock* block
+    ) noexcept nogil
+    void (*row_binary_loss_f32)(
+        const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block
+    ) noexcept nogil
+
+    void (*row_sum_products)(
+        const double* y, const double* g, Py_ssize_t n, bint is_log, PairSum* total
+    ) noexcept nogil
+    void (*row_vjp)(
+        const double* y, const double* g, Py_ssize_t n, bint is_log, const PairSum* total,
+        double* out
+    ) noexcept nogil
+    void (*columns_vjp)(
+        const double* y, const double* g, Py_ssize_t n, int width, bint is_log, double* out
     ) noexcept nogil

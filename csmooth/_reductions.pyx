@@ -622,16 +622,18 @@ def checked_mask(name, where, shape):
         ) from None
 
 
-def checked_out(name, out, shape, dtype):
+def checked_out(name, out, shape, dtype, argument="out"):
     """``out`` if a result of that shape and dtype can be written to it."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: out must be an array, not {type(out).__name__}")
+        raise TypeError(f"{name}: {argument} must be an array, not {type(out).__name__}")
     if out.shape != shape:
-        raise ValueError(f"{name}: out has shape {out.shape}, the result has shape {shape}")
+        raise ValueError(
+            f"{name}: {argument} has shape {out.shape}, the result has shape {shape}"
+        )
     if out.dtype != dtype:
-        raise TypeError(f"{name}: out has dtype {out.dtype}, the result has dtype {dtype}")
+        raise TypeError(f"{name}: {argument} has dtype {out.dtype}, the result has dtype {dtype}")
     if not out.flags.writeable:
-        raise ValueError(f"{name}: out is read-only")
+        raise ValueError(f"{name}: {argument} is read-only")
     return out
 
 

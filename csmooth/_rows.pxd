@@ -115,18 +115,27 @@ cdef inline void log_sum_of(
     log1p_pair(q, q_lo, log_hi, log_lo)
 
 
+cdef inline double inverse(double s, double s_lo, int offset, double* lo) noexcept nogil:
+    """result + lo = 2**offset / (s + s_lo)."""
+    cdef double unit = power_of_two(magic_of(<double>BIAS_F64 + offset))
+    cdef double c
+    s = fast_two_sum(s, s_lo, &s_lo)
+    c = unit / s
+    lo[0] = (fma(-c, s, unit) - c * s_lo) * (c * power_of_two(magic_of(<double>BIAS_F64 - offset)))
+    return c
+
+
+cdef inline void split(double x, double x_lo, real* hi, real* lo) noexcept nogil:
+    """hi + lo = x + x_lo in the type itself."""
+    hi[0] = <real>x
+    lo[0] = <real>((x - <double>hi[0]) + x_lo)
+
+
 cdef inline void reciprocal(double s_hi, double s_lo, real* c_hi, real* c_lo) noexcept nogil:
     """c_hi + c_lo = 2**OFFSET / (s_hi + s_lo), the factor that turns scaled terms into shares."""
-    cdef double unit, c, c_rest
-    if real is double:
-        unit = power_of_two(magic_of(<double>(OFFSET_F64 + BIAS_F64)))
-    else:
-        unit = power_of_two(magic_of(<double>(OFFSET_F32 + BIAS_F64)))
-    s_hi = fast_two_sum(s_hi, s_lo, &s_lo)
-    c = unit / s_hi
-    c_rest = (fma(-c, s_hi, unit) - c * s_lo) / s_hi
-    c_hi[0] = <real>c
-    c_lo[0] = <real>((c - <double>c_hi[0]) + c_rest)
+    cdef double c_rest
+    cdef double c = inverse(s_hi, s_lo, offset_of(<real>0), &c_rest)
+    split(c, c_rest, c_hi, c_lo)
 
 
 cdef inline real share(real hi, real lo, real c_hi, real c_lo) noexcept nogil:

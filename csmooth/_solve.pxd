@@ -192,14 +192,27 @@ cdef inline bint is_settled(
         return not ((rest < 0.03125) | (fabs(value) < 0.5 * hi))
 
 
+cdef inline bint sum_of_rest(
+    const Task* task, const Row* row, double m, double* buffer, const RowShift* shift,
+    RowShift* rest_shift, PairSum* rest
+) noexcept nogil:
+    """The sum of all terms but the maximum's, on a scale of their own; False if it is zero."""
+    cdef Py_ssize_t index = index_of(task, row, m, buffer)
+    cdef double second = max_of(task, row, buffer, index)
+    # -inf, or so far below any m of that origin (2**20 at most) that e**(second - m) underflows
+    if second - shift.origin < -1050000.0:
+        return False
+    shift_to(second, shift.origin, rest_shift)
+    sum_of(task, row, buffer, rest_shift, True, index, rest)
+    return True
+
+
 cdef inline void log_sum_double(
     const Task* task, const Row* row, double m, double* buffer, LogSum* sum
 ) noexcept nogil:
     """The log-sum of a row with the finite maximum m."""
     cdef RowShift shift, rest_shift
     cdef PairSum total
-    cdef Py_ssize_t index
-    cdef double second
     shift_to(m, origin_for(m), &shift)
     if begins_fast(task):
         sum_of(task, row, buffer, &shift, False, -1, &total)
@@ -210,17 +223,12 @@ cdef inline void log_sum_double(
     kernels.row_log_sum(&shift, &total, sum)
     if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, True):
         return
-    index = index_of(task, row, m, buffer)
-    second = max_of(task, row, buffer, index)
-    # -inf, or so far below any m of that origin (2**20 at most) that e**(second - m) underflows
-    if second - shift.origin < -1050000.0:
+    if sum_of_rest(task, row, m, buffer, &shift, &rest_shift, &total):
+        kernels.row_log_sum_of_rest(&shift, &rest_shift, &total, sum)
+    else:
         sum.rest = 0
         sum.hi = 0
         sum.lo = 0
-        return
-    shift_to(second, shift.origin, &rest_shift)
-    sum_of(task, row, buffer, &rest_shift, True, index, &total)
-    kernels.row_log_sum_of_rest(&shift, &rest_shift, &total, sum)
 
 
 cdef inline void log_sum_of_row(

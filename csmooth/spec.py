@@ -29,6 +29,7 @@ import numpy as np
 __all__ = [
     "CORRECTLY_ROUNDED",
     "HARD_INPUTS",
+    "LOSS_BOUNDS",
     "REGISTRY",
     "FunctionSpec",
     "HardInput",
@@ -39,6 +40,12 @@ __all__ = [
 ]
 
 inf, nan = math.inf, math.nan
+
+#: Bounds of the losses, their sums and means, and of their gradients for class indices and labels
+#: of 0 and 1; `tests/test_losses.py` has their truth.
+LOSS_BOUNDS: Mapping[str, float] = MappingProxyType(
+    {"float64": 1.0, "float32": 1.0, "float16": 0.501}
+)
 
 #: The one bound that may be reached: every result is the number nearest to the truth.
 CORRECTLY_ROUNDED = 0.5

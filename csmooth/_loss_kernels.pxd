@@ -1,0 +1,709 @@
+"""Floor 0: losses of logits with their gradients, and products with the Jacobian of softmax.
+
+Cross-entropy with class t, p = softmax(x):
+    loss          (m - x_t) + log1p(rest): both parts are >= 0, nothing cancels.
+    gradient_i    p_i / divisor, by the kernels for softmax, which take divisor * S for the sum S.
+    gradient_t    -(S - e**x_t) / (divisor S): minus the share of the others. The pair S gives the
+                  others to 2**-55 unless t is the maximum and rest is below REST_LIMIT; there they
+                  are summed without it (_solve.pxd).
+Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512 E, a pair):
+    loss          (a + b) log1p(E) + c |x|, c = a for x < 0, else b: all parts are >= 0.
+    gradient      (b - a E) / (1 + E) for x >= 0, (b E - a) / (1 + E) for x < 0, on the scale
+                  2**512.
+    float32: the same in plain double arithmetic, good to 2**-49.
+Losses leave as pairs, so that their sum and mean are rounded once.
+"""
+from libc.math cimport NAN, fabs
+from csmooth._columns cimport columns_sum_exp
+from csmooth._elementary cimport (
+    BIAS_F64, OFFSET_F64, divide, exp_fast, exp_long, exp_pair, fast_two_sum, fma, log1p_p_f64,
+    magic_of, power_of_two, real, two_sum,
+)
+from csmooth._kernels cimport (
+    LANES_F64, MAX_SOFT, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
+    TargetBlock,
+)
+from csmooth._rows cimport (
+    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, share, shift_of,
+    split,
+)
+
+
+cdef inline double two_to(int e) noexcept nogil:
+    """2**e, a constant for the compiler."""
+    return power_of_two(magic_of(<double>(BIAS_F64 + e)))
+
+
+cdef inline double product(double a, double a_lo, double b, double b_lo, double* lo) noexcept nogil:
+    """result + lo = (a + a_lo) (b + b_lo), to 2**-104."""
+    cdef double p = a * b
+    lo[0] = fma(a, b, -p) + fma(a, b_lo, a_lo * b)
+    return p
+
+
+# --- cross-entropy --------------------------------------------------------------------------------
+
+
+cdef inline void target_loss(
+    double m, double x, double log_hi, double log_lo, double weight, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = weight (m - x + log_hi + log_lo)."""
+    cdef double d, d_err, y, y_err, rest
+    d = two_sum(m, -x, &d_err)
+    y = two_sum(d, log_hi, &y_err)
+    hi[0] = product(y, y_err + (d_err + log_lo), weight, 0.0, &rest)
+    # the errors of an infinite sum are nan
+    lo[0] = 0.0 if hi[0] > 1.7976931348623157e308 else rest
+
+
+cdef inline double target_gradient(
+    double s, double s_lo, double term, double term_lo, double c, double c_lo, int offset
+) noexcept nogil:
+    """Minus the share of the others, c + c_lo = 2**offset / (divisor S)."""
+    cdef double others, others_lo, q, q_lo
+    others = two_sum(s, -term, &others_lo)
+    q = product(others, others_lo + (s_lo - term_lo), c, c_lo, &q_lo)
+    return 0.0 - (q + q_lo) * power_of_two(magic_of(<double>BIAS_F64 - offset))
+
+
+cdef inline void row_target(
+    real x, const RowShift* shift, const PairSum* total, const LogSum* sum, TargetBlock* block,
+    int w
+) noexcept nogil:
+    """Fills row w of a block from the row's sums and its target's logit x."""
+    cdef real hi, lo
+    cdef double c, c_lo
+    scaled_exp(x, <real>shift.origin, <real>shift.magic, <real>shift.lowest, True, &hi, &lo)
+    block.total[w] = product(
+        total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &block.total_lo[w]
+    )
+    c = inverse(block.total[w], block.total_lo[w], offset_of(x), &c_lo)
+    block.gradient[w] = target_gradient(total.hi, total.lo, hi, lo, c, c_lo, offset_of(x))
+    target_loss(
+        sum.maximum, x, sum.hi, sum.lo, block.weight[w], &block.loss[w], &block.loss_lo[w]
+    )
+
+
+cdef inline void row_target_of_rest(
+    const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, const LogSum* sum,
+    TargetBlock* block, int w, int* exponent
+) noexcept nogil:
+    """The same where the target is the maximum, from the sum of all others; the gradient lacks a
+    factor 2**exponent. rest is NULL if there are no others."""
+    cdef double scale, s, s_lo, q, q_lo
+    block.gradient[w] = 0
+    exponent[0] = 0
+    if rest != NULL:
+        exponent[0] = <int>(rest_shift.exponent - shift.exponent)
+        # below 2**-1022 it cannot be seen beside the maximum's term
+        scale = two_to(exponent[0]) if exponent[0] > -1000 else 0.0
+        s = two_sum(shift.max_hi, rest.hi * scale, &s_lo)
+        s_lo = s_lo + fma(rest.lo, scale, shift.max_lo)
+        s = product(s, s_lo, block.divisor[w], block.divisor_lo[w], &s_lo)
+        divide(rest.hi, rest.lo, s, s_lo, &q, &q_lo)
+        block.gradient[w] = 0.0 - (q + q_lo)
+    target_loss(
+        sum.maximum, sum.maximum, sum.hi, sum.lo, block.weight[w], &block.loss[w],
+        &block.loss_lo[w],
+    )
+
+
+cdef inline void columns_target(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, TargetBlock* block,
+    real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """Fills a block of rows side by side; keeps their terms unless terms_hi is NULL."""
+    cdef real origin[WIDTH]
+    cdef real magic[WIDTH]
+    cdef real lowest[WIDTH]
+    cdef real own[WIDTH]
+    cdef real own_hi[WIDTH]
+    cdef real own_lo[WIDTH]
+    cdef double max_hi[WIDTH]
+    cdef double max_lo[WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double log_hi, log_lo, unused, total, total_lo
+    cdef int w
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
+    if terms_hi != NULL:
+        columns_sum_exp(
+            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            terms_hi, terms_lo,
+        )
+    else:
+        columns_sum_exp(
+            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            <real*>NULL, <real*>NULL,
+        )
+    for w in range(width):
+        own[w] = x[block.target[w] * stride + w]
+    if terms_hi != NULL:
+        for w in range(width):
+            own_hi[w] = terms_hi[block.target[w] * WIDTH + w]
+            own_lo[w] = terms_lo[block.target[w] * WIDTH + w]
+    else:
+        for w in range(width):
+            scaled_exp(
+                own[w], origin[w], magic[w], lowest[w], True, &own_hi[w], &own_lo[w]
+            )
+    for w in range(width):
+        total = product(
+            s_hi[w], s_lo[w], block.divisor[w], block.divisor_lo[w], &total_lo
+        )
+        block.inverse[w] = inverse(total, total_lo, offset_of(x[0]), &block.inverse_lo[w])
+        block.gradient[w] = target_gradient(
+            s_hi[w], s_lo[w], own_hi[w], own_lo[w], block.inverse[w], block.inverse_lo[w],
+            offset_of(x[0]),
+        )
+        log_sum_of(
+            max_hi[w], max_lo[w], s_hi[w], s_lo[w], &block.rest[w], &log_hi, &log_lo
+        )
+        target_loss(
+            m[w], own[w], log_hi, log_lo, block.weight[w], &block.loss[w], &block.loss_lo[w]
+        )
+
+
+cdef inline void columns_target_gradient(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
+    const TargetBlock* block, const real* terms_hi, const real* terms_lo, real* y,
+    Py_ssize_t y_stride
+) noexcept nogil:
+    """The gradients of the block; y may be x."""
+    cdef real origin[WIDTH]
+    cdef real magic[WIDTH]
+    cdef real lowest[WIDTH]
+    cdef real c_hi[WIDTH]
+    cdef real c_lo[WIDTH]
+    cdef real hi, lo
+    cdef double unused
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        split(block.inverse[w], block.inverse_lo[w], &c_hi[w], &c_lo[w])
+    if terms_hi != NULL:
+        for j in range(n):
+            for w in range(width):
+                y[j * y_stride + w] = share(
+                    terms_hi[j * WIDTH + w], terms_lo[j * WIDTH + w], c_hi[w], c_lo[w]
+                )
+    else:
+        for w in range(width):
+            origin[w] = origin_of(m[w])
+            shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
+        for j in range(n):
+            for w in range(width):
+                scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo)
+                y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
+    for w in range(width):
+        y[block.target[w] * y_stride + w] = <real>block.gradient[w]
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+cdef inline void add_product(double a, double b, double* s, double* c) noexcept nogil:
+    cdef double p = a * b
+    add_pair(p, fma(a, b, -p), s, c)
+
+
+cdef inline void fold_lanes(double* s, double* c, PairSum* total) noexcept nogil:
+    cdef int lane, half = LANES_F64 // 2
+    while half > 0:
+        for lane in range(half):
+            add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
+        half //= 2
+    add_block(s[0], c[0], &total.hi, &total.lo)
+
+
+cdef inline void row_sum_pairs(
+    const double* hi, const double* lo, Py_ssize_t n, PairSum* total
+) noexcept nogil:
+    """Adds the pairs hi + lo."""
+    cdef double s[LANES_F64]
+    cdef double c[LANES_F64]
+    cdef Py_ssize_t i
+    cdef int lane
+    for lane in range(LANES_F64):
+        s[lane] = 0
+        c[lane] = 0
+    for i in range(n // LANES_F64):
+        for lane in range(LANES_F64):
+            add_pair(hi[i * LANES_F64 + lane], lo[i * LANES_F64 + lane], &s[lane], &c[lane])
+    for i in range(n - n % LANES_F64, n):
+        lane = <int>(i % LANES_F64)
+        add_pair(hi[i], lo[i], &s[lane], &c[lane])
+    fold_lanes(&s[0], &c[0], total)
+
+
+cdef inline void clear_columns(double* s, double* c, int used) noexcept nogil:
+    cdef int i
+    for i in range(used * WIDTH):
+        s[i] = 0
+        c[i] = 0
+
+
+cdef inline void fold_columns(
+    double* s, double* c, int used, int width, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = the sum of the first `used` lanes, WIDTH apart, as fold_lanes adds them."""
+    cdef int lane, w, half = LANES_F64 // 2
+    while half > 0:
+        for lane in range(min(half, used - half)):
+            for w in range(width):
+                add_pair(
+                    s[(lane + half) * WIDTH + w], c[(lane + half) * WIDTH + w],
+                    &s[lane * WIDTH + w], &c[lane * WIDTH + w],
+                )
+        used = half if used > half else used
+        half //= 2
+    for w in range(width):
+        hi[w] = 0
+        lo[w] = 0
+        add_block(s[w], c[w], &hi[w], &lo[w])
+
+
+# --- cross-entropy with a weight for each class ---------------------------------------------------
+
+
+cdef inline double soft_weight(
+    double y, double weight, const SoftTarget* soft, double* lo
+) noexcept nogil:
+    """result + lo = weight (keep y + smooth)."""
+    cdef double p, p_lo, err
+    p = product(y, 0.0, soft.keep, soft.keep_lo, &p_lo)
+    p = two_sum(p, soft.smooth, &err)
+    return product(p, err + (p_lo + soft.smooth_lo), weight, 0.0, lo)
+
+
+cdef inline void row_soft_weights(
+    const double* y, const double* weights, Py_ssize_t n, Py_ssize_t target, const SoftTarget* soft,
+    double* q, double* q_lo
+) noexcept nogil:
+    """q + q_lo = weight (keep y + smooth) for one block; y is 1 at the target, else 0, if NULL."""
+    cdef SoftTarget own = soft[0]  # that what is written cannot change
+    cdef Py_ssize_t i
+    for i in range(n):
+        q[i] = soft_weight(
+            y[i] if y != NULL else 1.0 if i == target else 0.0,
+            weights[i] if weights != NULL else 1.0, &own, &q_lo[i],
+        )
+
+
+cdef inline void soft_term(
+    double x, double q, double q_lo, double m, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = q (m - x); 0 for q = 0 whatever x is."""
+    cdef double err, rest
+    cdef double d = two_sum(m, -x, &err)
+    hi[0] = product(q, q_lo, d, err, &rest)
+    lo[0] = 0.0 if fabs(hi[0]) > 1.7976931348623157e308 else rest
+    hi[0] = 0.0 if q == 0 else hi[0]
+    lo[0] = 0.0 if q == 0 else lo[0]
+
+
+cdef inline void row_soft_sums(
+    const double* x, const double* q, const double* q_lo, Py_ssize_t n, double m, PairSum* weight,
+    PairSum* distance
+) noexcept nogil:
+    """Adds one block of sum q and of sum q (m - x)."""
+    cdef double s[LANES_F64]
+    cdef double c[LANES_F64]
+    cdef double hi, lo
+    cdef Py_ssize_t i
+    cdef int lane
+    row_sum_pairs(q, q_lo, n, weight)
+    for lane in range(LANES_F64):
+        s[lane] = 0
+        c[lane] = 0
+    for i in range(n // LANES_F64):
+        for lane in range(LANES_F64):
+            soft_term(
+                x[i * LANES_F64 + lane], q[i * LANES_F64 + lane], q_lo[i * LANES_F64 + lane], m,
+                &hi, &lo,
+            )
+            add_pair(hi, lo, &s[lane], &c[lane])
+    for i in range(n - n % LANES_F64, n):
+        lane = <int>(i % LANES_F64)
+        soft_term(x[i], q[i], q_lo[i], m, &hi, &lo)
+        add_pair(hi, lo, &s[lane], &c[lane])
+    fold_lanes(&s[0], &c[0], distance)
+
+
+cdef inline void row_soft_loss(
+    const LogSum* sum, const PairSum* weight, const PairSum* distance, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = sum q (log sum e**x - x)."""
+    cdef double p, p_lo, err
+    p = product(weight.hi, weight.lo, sum.hi, sum.lo, &p_lo)
+    hi[0] = two_sum(p, distance.hi, &err)
+    lo[0] = err + (p_lo + distance.lo)
+
+
+cdef inline void soft_factor(
+    double weight, double weight_lo, double s, double s_lo, double* c, double* c_lo
+) noexcept nogil:
+    """c + c_lo = 2**OFFSET weight / s."""
+    cdef double q, q_lo
+    divide(weight, weight_lo, s, s_lo, &q, &q_lo)
+    c[0] = q * two_to(OFFSET_F64)
+    c_lo[0] = q_lo * two_to(OFFSET_F64)
+
+
+cdef inline double soft_gradient(
+    double hi, double lo, double c, double c_lo, double q, double q_lo, double f, double f_lo
+) noexcept nogil:
+    """((hi + lo) (c + c_lo) / 2**OFFSET - q) f, on the scale 2**OFFSET until it is rounded."""
+    cdef double p, p_lo, d, err
+    p = product(hi, lo, c, c_lo, &p_lo)
+    d = two_sum(p, -q * two_to(OFFSET_F64), &err)
+    d = fast_two_sum(d, err + (p_lo - q_lo * two_to(OFFSET_F64)), &err)
+    p = fma(d, f, fma(d, f_lo, err * f)) * two_to(-OFFSET_F64)
+    return p if p == p else NAN
+
+
+cdef inline void row_soft_gradient(
+    const double* x, const double* q, const double* q_lo, Py_ssize_t n, const RowShift* shift,
+    const PairSum* total, const PairSum* weight, double divisor, double divisor_lo, double* y
+) noexcept nogil:
+    """y = (p sum q - q) / divisor for one block, on the scale 2**OFFSET until it is rounded."""
+    cdef double origin = shift.origin, magic = shift.magic, lowest = shift.lowest
+    cdef double hi, lo, c, c_lo, f, f_lo
+    cdef Py_ssize_t i
+    soft_factor(weight.hi, weight.lo, total.hi, total.lo, &c, &c_lo)
+    divide(1.0, 0.0, divisor, divisor_lo, &f, &f_lo)
+    for i in range(n):
+        scaled_exp(x[i], origin, magic, lowest, True, &hi, &lo)
+        y[i] = soft_gradient(hi, lo, c, c_lo, q[i], q_lo[i], f, f_lo)
+
+
+cdef inline void columns_soft(
+    const double* x, const double* y, Py_ssize_t n, int width, const double* m,
+    const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
+) noexcept nogil:
+    """Short rows side by side, WIDTH apart, n <= MAX_SOFT; the same steps. y may be NULL."""
+    cdef double terms_hi[MAX_SOFT * WIDTH]
+    cdef double terms_lo[MAX_SOFT * WIDTH]
+    cdef double q[MAX_SOFT * WIDTH]
+    cdef double q_lo[MAX_SOFT * WIDTH]
+    cdef double s[LANES_F64 * WIDTH]
+    cdef double c[LANES_F64 * WIDTH]
+    cdef double origin[WIDTH]
+    cdef double magic[WIDTH]
+    cdef double lowest[WIDTH]
+    cdef double max_hi[WIDTH]
+    cdef double max_lo[WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double f[WIDTH]
+    cdef double f_lo[WIDTH]
+    cdef double hi, lo, weight, unused
+    cdef SoftTarget own = soft[0]
+    cdef Py_ssize_t i, j
+    cdef int w, used = <int>min(n, <Py_ssize_t>LANES_F64)
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
+    columns_sum_exp(
+        x, WIDTH, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+        &terms_hi[0], &terms_lo[0],
+    )
+    for j in range(n):
+        weight = weights[j] if weights != NULL else 1.0
+        for w in range(width):
+            q[j * WIDTH + w] = soft_weight(
+                y[j * WIDTH + w] if y != NULL else 1.0 if block.target[w] == j else 0.0, weight,
+                &own, &q_lo[j * WIDTH + w],
+            )
+    clear_columns(&s[0], &c[0], used)
+    for j in range(n):
+        i = j % LANES_F64 * WIDTH
+        for w in range(width):
+            add_pair(q[j * WIDTH + w], q_lo[j * WIDTH + w], &s[i + w], &c[i + w])
+    fold_columns(&s[0], &c[0], used, width, &block.weight[0], &block.weight_lo[0])
+    clear_columns(&s[0], &c[0], used)
+    for j in range(n):
+        i = j % LANES_F64 * WIDTH
+        for w in range(width):
+            soft_term(x[j * WIDTH + w], q[j * WIDTH + w], q_lo[j * WIDTH + w], m[w], &hi, &lo)
+            add_pair(hi, lo, &s[i + w], &c[i + w])
+    fold_columns(&s[0], &c[0], used, width, &block.distance[0], &block.distance_lo[0])
+    for w in range(width):
+        log_sum_of(
+            max_hi[w], max_lo[w], s_hi[w], s_lo[w], &block.rest[w], &block.loss[w],
+            &block.loss_lo[w],
+        )
+        soft_factor(block.weight[w], block.weight_lo[w], s_hi[w], s_lo[w], &s_hi[w], &s_lo[w])
+        divide(1.0, 0.0, block.divisor[w], block.divisor_lo[w], &f[w], &f_lo[w])
+    for j in range(n):
+        for w in range(width):
+            gradient[j * WIDTH + w] = soft_gradient(
+                terms_hi[j * WIDTH + w], terms_lo[j * WIDTH + w], s_hi[w], s_lo[w],
+                q[j * WIDTH + w], q_lo[j * WIDTH + w], f[w], f_lo[w],
+            )
+
+
+# --- binary cross-entropy -------------------------------------------------------------------------
+
+
+cdef inline void binary_loss(
+    double x, double y, double weight, double positive, double factor, double factor_lo,
+    bint weighted, double* loss, double* loss_lo, double* gradient
+) noexcept nogil:
+    """The loss as a pair, the gradient times factor."""
+    cdef double size = fabs(x)
+    cdef double reduced, es, es_lo, e, e_lo, d, d_lo, z, q, q_lo, a, a_lo, b, b_lo, both, both_lo
+    cdef double c, c_lo, log_hi, log_lo, p, p_lo, r, r_lo, s, s_lo, err, unit, u, u_lo, v, v_lo
+    cdef double f, f_lo, scale, i, i_lo
+    cdef bint far, infinite
+    # 2**512 E and E
+    reduced = -800.0 if size > 800.0 else -size
+    scale = power_of_two(
+        exp_pair(reduced, magic_of(<double>(BIAS_F64 + OFFSET_F64)), &es, &es_lo)
+    )
+    es = es * scale
+    es_lo = es_lo * scale
+    e = es * two_to(-OFFSET_F64)
+    e_lo = es_lo * two_to(-OFFSET_F64)
+    # log1p(E) = 2 q + 2 q**3 P(q**2), q = E / (2 + E)
+    d = fast_two_sum(<double>2.0, e, &d_lo)
+    divide(e, e_lo, d, d_lo + e_lo, &q, &q_lo)
+    z = q * q
+    log_hi = 2.0 * q
+    log_lo = fma(log_hi * z, log1p_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo))
+    # the weights of log(1 + e**-x) and log(1 + e**x)
+    b = two_sum(1.0, -y, &b_lo)
+    a = y
+    a_lo = 0
+    both = 1
+    both_lo = 0
+    if weighted:
+        a = product(y, 0.0, positive, 0.0, &a_lo)
+        both = two_sum(a, b, &both_lo)
+        both_lo = both_lo + (a_lo + b_lo)
+    c = a if x < 0 else b
+    c_lo = a_lo if x < 0 else b_lo
+    # loss = both log1p(E) + c |x|, on the scale 2**512 where E is small and c |x| not large
+    r = product(c, c_lo, size, 0.0, &r_lo)
+    far = (size > 45.0) & (fabs(r) < two_to(100))
+    log_hi = es if far else log_hi
+    log_lo = es_lo if far else log_lo
+    infinite = fabs(r) > 1.7976931348623157e308
+    unit = two_to(OFFSET_F64) if far else 1.0
+    r = r * unit
+    r_lo = 0.0 if infinite else r_lo * unit
+    r = 0.0 if c == 0 else r
+    r_lo = 0.0 if c == 0 else r_lo
+    p = product(both, both_lo, log_hi, log_lo, &p_lo)
+    s = two_sum(p, r, &s_lo)
+    # the errors of an infinite sum are nan
+    s_lo = 0.0 if infinite & (c != 0) else s_lo + (p_lo + r_lo)
+    unit = two_to(-OFFSET_F64) if far else 1.0
+    if weighted:
+        s = product(s, s_lo, weight, 0.0, &s_lo)
+        s = 0.0 if weight == 0 else s
+        s_lo = 0.0 if weight == 0 else s_lo
+        s_lo = 0.0 if fabs(s) > 1.7976931348623157e308 else s_lo
+    s = fast_two_sum(s, s_lo, &s_lo)
+    loss[0] = s * unit
+    loss_lo[0] = 0.0 if fabs(s) > 1.7976931348623157e308 else s_lo * unit
+    # gradient = (u - v E) / (1 + E), on the scale 2**512; its sign is that of x
+    u = b if x >= 0 else a
+    u_lo = b_lo if x >= 0 else a_lo
+    v = a if x >= 0 else b
+    v_lo = a_lo if x >= 0 else b_lo
+    p = product(v, v_lo, es, es_lo, &p_lo)
+    s = two_sum(u * two_to(OFFSET_F64), -p, &err)
+    s = fast_two_sum(s, err + (u_lo * two_to(OFFSET_F64) - p_lo), &s_lo)
+    d = fast_two_sum(<double>1.0, e, &d_lo)
+    d_lo = d_lo + e_lo
+    i = 1.0 / d
+    i_lo = fma(-i, d_lo, fma(-i, d, 1.0)) * i
+    f = factor
+    f_lo = factor_lo
+    if weighted:
+        f = product(factor, factor_lo, weight, 0.0, &f_lo)
+    f = product(i, i_lo, f, f_lo, &f_lo)
+    s = fma(s, f, fma(s, f_lo, s_lo * f)) * two_to(-OFFSET_F64)
+    s = s if x >= 0 else 0.0 - s
+    if weighted:
+        s = 0.0 if weight == 0 else s
+    gradient[0] = s if s == s else NAN
+
+
+cdef inline void binary_loss_f32(
+    double x, double y, double factor, double* loss, double* gradient
+) noexcept nogil:
+    """The same without weights in plain double arithmetic, for x and y from floats."""
+    cdef double size = fabs(x)
+    cdef double e, q, z, b, c, r, s
+    cdef double scale = power_of_two(
+        exp_fast(-300.0 if size > 300.0 else -size, magic_of(<double>BIAS_F64), &e)
+    )
+    e = e * scale
+    q = e / (2.0 + e)
+    z = q * q
+    b = 1.0 - y
+    c = y if x < 0 else b
+    r = c * size
+    r = 0.0 if c == 0 else r
+    loss[0] = 2.0 * fma(q * z, log1p_p_f64(z, z * z), q) + r
+    s = (b - y * e if x >= 0 else b * e - y) / (1.0 + e) * factor
+    gradient[0] = s if s == s else NAN
+
+
+cdef inline void row_binary_loss(
+    const double* x, const double* y, Py_ssize_t n, bint weighted, double factor, double factor_lo,
+    BinaryBlock* block
+) noexcept nogil:
+    cdef Py_ssize_t i
+    if weighted:
+        for i in range(n):
+            binary_loss(
+                x[i], y[i], block.weight[i], block.positive[i], factor, factor_lo, True,
+                &block.loss[i], &block.loss_lo[i], &block.gradient[i],
+            )
+    else:
+        for i in range(n):
+            binary_loss(
+                x[i], y[i], 1.0, 1.0, factor, factor_lo, False, &block.loss[i],
+                &block.loss_lo[i], &block.gradient[i],
+            )
+
+
+cdef inline void row_binary_loss_f32(
+    const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        binary_loss_f32(x[i], y[i], factor, &block.loss[i], &block.gradient[i])
+        block.loss_lo[i] = 0
+
+
+# --- products with the Jacobian -------------------------------------------------------------------
+
+
+cdef inline double vjp_of_softmax(double y, double g, double dot, double dot_lo) noexcept nogil:
+    """y (g - dot), rounded once."""
+    cdef double err
+    cdef double d = two_sum(g, -dot, &err)
+    d = fast_two_sum(d, err - dot_lo, &err)
+    d = fma(y, d, y * err)
+    return d if d == d else NAN
+
+
+cdef inline double vjp_of_log_softmax(double y, double g, double sum, double sum_lo) noexcept nogil:
+    """g - e**y sum, on the scale 2**512 unless the numbers are huge."""
+    cdef bint huge = (fabs(g) > two_to(400)) | (fabs(sum) > two_to(400))
+    cdef double up = 1.0 if huge else two_to(OFFSET_F64)
+    cdef double down = 1.0 if huge else two_to(-OFFSET_F64)
+    cdef double shrink = two_to(-OFFSET_F64) if huge else 1.0
+    cdef double hi, lo, p, p_lo, d, err, scale
+    cdef double inside = -800.0 if -800.0 > y else y
+    inside = 300.0 if inside > 300.0 else inside
+    scale = power_of_two(
+        exp_pair(inside, magic_of(<double>(BIAS_F64 + OFFSET_F64)), &hi, &lo)
+    ) * shrink
+    p = product(hi * scale, lo * scale, sum, sum_lo, &p_lo)
+    d = two_sum(g * up, -p, &err)
+    d = (d + (err - p_lo)) * down
+    return d if d == d else NAN
+
+
+cdef inline double cancelled_vjp(double y, double g, double sum, double sum_lo) noexcept nogil:
+    """The same with the longer exponential, for what cancels."""
+    cdef double hi, lo, p, p_lo, d, err
+    exp_long(y, 0.0, &hi, &lo)
+    p = product(hi, lo, sum, sum_lo, &p_lo)
+    d = two_sum(g, -p, &err)
+    return d + (err - p_lo)
+
+
+cdef inline bint has_cancelled(double result, double y, double g) noexcept nogil:
+    return (fabs(result) < 0.25 * fabs(g)) & (fabs(y) < 690.0) & (fabs(g) < two_to(900))
+
+
+cdef inline void row_sum_products(
+    const double* y, const double* g, Py_ssize_t n, bint is_log, PairSum* total
+) noexcept nogil:
+    """Adds one block of sum g y; of sum g if is_log."""
+    cdef double s[LANES_F64]
+    cdef double c[LANES_F64]
+    cdef Py_ssize_t i
+    cdef int lane
+    for lane in range(LANES_F64):
+        s[lane] = 0
+        c[lane] = 0
+    if is_log:
+        for i in range(n // LANES_F64):
+            for lane in range(LANES_F64):
+                add_pair(g[i * LANES_F64 + lane], 0.0, &s[lane], &c[lane])
+    else:
+        for i in range(n // LANES_F64):
+            for lane in range(LANES_F64):
+                add_product(
+                    g[i * LANES_F64 + lane], y[i * LANES_F64 + lane], &s[lane], &c[lane]
+                )
+    for i in range(n - n % LANES_F64, n):
+        lane = <int>(i % LANES_F64)
+        if is_log:
+            add_pair(g[i], 0.0, &s[lane], &c[lane])
+        else:
+            add_product(g[i], y[i], &s[lane], &c[lane])
+    fold_lanes(&s[0], &c[0], total)
+
+
+cdef inline void row_vjp(
+    const double* y, const double* g, Py_ssize_t n, bint is_log, const PairSum* total, double* out
+) noexcept nogil:
+    """One block of the product; out is neither y nor g."""
+    cdef Py_ssize_t i
+    if not is_log:
+        for i in range(n):
+            out[i] = vjp_of_softmax(y[i], g[i], total.hi, total.lo)
+        return
+    for i in range(n):
+        out[i] = vjp_of_log_softmax(y[i], g[i], total.hi, total.lo)
+    for i in range(n):
+        if has_cancelled(out[i], y[i], g[i]):
+            out[i] = cancelled_vjp(y[i], g[i], total.hi, total.lo)
+
+
+cdef inline void columns_vjp(
+    const double* y, const double* g, Py_ssize_t n, int width, bint is_log, double* out
+) noexcept nogil:
+    """Both steps for short rows side by side, WIDTH apart; the same bits."""
+    cdef double s[LANES_F64 * WIDTH]
+    cdef double c[LANES_F64 * WIDTH]
+    cdef double hi[WIDTH]
+    cdef double lo[WIDTH]
+    cdef Py_ssize_t j, i
+    cdef int w, used = <int>min(n, <Py_ssize_t>LANES_F64)
+    clear_columns(&s[0], &c[0], used)
+    for j in range(n):
+        i = j % LANES_F64 * WIDTH
+        if is_log:
+            for w in range(width):
+                add_pair(g[j * WIDTH + w], 0.0, &s[i + w], &c[i + w])
+        else:
+            for w in range(width):
+                add_product(g[j * WIDTH + w], y[j * WIDTH + w], &s[i + w], &c[i + w])
+    fold_columns(&s[0], &c[0], used, width, &hi[0], &lo[0])
+    for j in range(n):
+        if is_log:
+            for w in range(width):
+                out[j * WIDTH + w] = vjp_of_log_softmax(
+                    y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
+                )
+            for w in range(width):
+                if has_cancelled(out[j * WIDTH + w], y[j * WIDTH + w], g[j * WIDTH + w]):
+                    out[j * WIDTH + w] = cancelled_vjp(
+                        y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
+                    )
+        else:
+            for w in range(width):
+                out[j * WIDTH + w] = vjp_of_softmax(
+                    y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
+                )

@@ -1,0 +1,836 @@
+"""The losses: below 1 ULP of the truth, PyTorch's semantics, the same bits, clear errors.
+
+The truth is written here from the definitions, in mpmath at a precision at which nothing that
+cancels counts; it shares no step with the kernels.
+"""
+
+import functools
+import itertools
+
+import mpmath
+import numpy as np
+import pytest
+
+import csmooth
+from csmooth import spec
+from csmooth.audit.ulp import ulp_error
+
+cross_entropy = csmooth.cross_entropy
+binary = csmooth.binary_cross_entropy_with_logits
+REDUCTIONS = ("mean", "sum", "none")
+dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
+reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
+
+
+# --- truth ----------------------------------------------------------------------------------------
+
+
+def precisely(function):
+    """Evaluate at a precision far beyond what any cancellation here takes."""
+
+    @functools.wraps(function)
+    def evaluate(*args, **kwargs):
+        with mpmath.workprec(1400):
+            return function(*args, **kwargs)
+
+    return evaluate
+
+
+def exact(values):
+    return [mpmath.mpf(float(v)) for v in np.ravel(values)]
+
+
+@precisely
+def true_rows(x, q, weight):
+    """Loss and gradient of each row of 2-d logits for exact class probabilities q."""
+    losses, gradients = [], []
+    for row, row_q in zip(x, q, strict=True):
+        terms = [mpmath.exp(v) for v in exact(row)]
+        total = mpmath.fsum(terms)
+        wq = [a * b for a, b in zip(row_q, weight, strict=True)]
+        log_total = mpmath.log(total)
+        losses.append(mpmath.fsum(
+            a * (log_total - v) for a, v in zip(wq, exact(row), strict=True) if a
+        ))
+        share = mpmath.fsum(wq) / total
+        gradients.append([t * share - a for t, a in zip(terms, wq, strict=True)])
+    return losses, gradients
+
+
+@precisely
+def true_cross_entropy(x, target, weight=None, smoothing=0.0, ignored=None, reduction="mean"):
+    """The truth for 2-d logits: the loss (a list for 'none'), the gradient as a list of lists."""
+    rows, classes = x.shape
+    w = [mpmath.mpf(1)] * classes if weight is None else exact(weight)
+    smoothing = mpmath.mpf(smoothing)
+    if np.ndim(target) == 1:
+        counts = [int(t) != ignored for t in target]
+        given = [[mpmath.mpf(int(c == t)) for c in range(classes)] for t in target]
+        divisor = mpmath.fsum(w[int(t)] for t, c in zip(target, counts, strict=True) if c)
+    else:
+        counts = [True] * rows
+        given = [exact(row) for row in target]
+        divisor = mpmath.mpf(rows)
+    q = [[(1 - smoothing) * v + smoothing / classes for v in row] for row in given]
+    losses, gradients = true_rows(x, q, w)
+    losses = [v if c else mpmath.mpf(0) for v, c in zip(losses, counts, strict=True)]
+    divisor = divisor if reduction == "mean" else mpmath.mpf(1)
+    gradients = [
+        [v / divisor if c else mpmath.mpf(0) for v in row]
+        for row, c in zip(gradients, counts, strict=True)
+    ]
+    return (losses if reduction == "none" else mpmath.fsum(losses) / divisor), gradients
+
+
+@precisely
+def true_binary(x, y, weight=None, positive=None, reduction="mean"):
+    ones = [mpmath.mpf(1)] * np.size(x)
+    w = ones if weight is None else exact(np.broadcast_to(weight, np.shape(x)))
+    pw = ones if positive is None else exact(np.broadcast_to(positive, np.shape(x)))
+    losses, gradients = [], []
+    for a, b, c, d in zip(exact(x), exact(y), w, pw, strict=True):
+        e = mpmath.exp(a)
+        losses.append(c * (d * b * mpmath.log1p(1 / e) + (1 - b) * mpmath.log1p(e)))
+        gradients.append(c * ((1 - b) * e - d * b) / (1 + e))
+    divisor = len(losses) if reduction == "mean" else 1
+    gradients = [g / divisor for g in gradients]
+    return (losses if reduction == "none" else mpmath.fsum(losses) / divisor), gradients
+
+
+@precisely
+def true_vjp(function, y, g):
+    """Of 2-d arrays, and the sizes that the error is relative to."""
+    result, size = [], []
+    for row, row_g in zip(y, g, strict=True):
+        a, b = exact(row), exact(row_g)
+        if function == "softmax_vjp":
+            total = mpmath.fsum(u * v for u, v in zip(a, b, strict=True))
+            result.append([u * (v - total) for u, v in zip(a, b, strict=True)])
+            scale = mpmath.fsum(abs(u * v) for u, v in zip(a, b, strict=True))
+            size.append([abs(u) * scale * mpmath.mpf(2) ** -90 for u in a])
+        else:
+            total = mpmath.fsum(b)
+            result.append([v - mpmath.exp(u) * total for u, v in zip(a, b, strict=True)])
+            size.append([abs(v) * mpmath.mpf(2) ** -70 for v in b])
+    return result, size
+
+
+def worst(got, true):
+    """The largest error in ULP of an array of results."""
+    got = np.asarray(got)
+    flat = true if isinstance(true, list) else [true]
+    if flat and isinstance(flat[0], list):
+        flat = list(itertools.chain(*flat))
+    assert got.size == len(flat)
+    errors = [
+        float(ulp_error(value, truth, got.dtype))
+        for value, truth in zip(got.ravel(), flat, strict=True)
+    ]
+    return max(errors, default=0.0)
+
+
+def assert_below_bound(got, true, what):
+    error = worst(got, true)
+    assert error < spec.LOSS_BOUNDS[str(np.asarray(got).dtype)], f"{what}: {error} ULP"
+
+
+def assert_difference(got, true, parts, what):
+    """Below 0.5 ULP of its own (0.01 more for subnormals and ties) and the given sizes."""
+    got = np.asarray(got)
+    flat = list(itertools.chain(*true)) if isinstance(true[0], list) else true
+    sizes = list(itertools.chain(*parts)) if isinstance(parts[0], list) else parts
+    for value, truth, size in zip(got.ravel(), flat, sizes, strict=True):
+        error = float(ulp_error(value, truth, got.dtype))
+        unit = np.spacing(np.abs(got.dtype.type(truth)))
+        allowed = 0.51 + float(size / mpmath.mpf(float(unit)))
+        assert error <= allowed, f"{what}: {error} ULP where {allowed} are allowed"
+
+
+# --- cross-entropy --------------------------------------------------------------------------------
+
+
+def rows_of(rng, kind, shape, dtype):
+    """Logits and class indices of a kind that is hard in its own way."""
+    rows, classes = shape
+    x = rng.standard_normal(shape) * 3
+    target = rng.integers(0, classes, rows)
+    if kind == "confident":  # the winner's p - 1 cancels to nothing
+        x[np.arange(rows), target] += rng.choice([8, 20, 40, 90, 300, 600], rows)
+    elif kind == "wrong":
+        x[np.arange(rows), rng.integers(0, classes, rows)] += rng.choice([20, 90, 600], rows)
+    elif kind == "wide":
+        x *= rng.choice([1, 30, 250], (rows, 1))
+    elif kind == "shifted":
+        x += rng.choice([-1e6, 1e4, 3e7], (rows, 1))
+    elif kind == "ties":
+        x = np.round(x / 3)
+    elif kind == "some -inf":
+        x[rng.random(shape) < 0.3] = -np.inf
+        x[np.arange(rows), target] = 1.0
+    return x.astype(dtype), target
+
+
+KINDS = ("ordinary", "confident", "wrong", "wide", "shifted", "ties", "some -inf")
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(9, 2), (70, 3), (8, 10), (3, 63), (2, 64), (2, 65)])
+def test_class_indices(rng, shape, kind, reduction, dtype):
+    x, target = rows_of(rng, kind, shape, dtype)
+    loss, gradient = cross_entropy(x, target, reduction=reduction, return_grad=True)
+    true_loss, true_gradient = true_cross_entropy(x, target, reduction=reduction)
+    assert np.asarray(loss).dtype == gradient.dtype == dtype
+    assert_below_bound(loss, true_loss, "loss")
+    assert_below_bound(gradient, true_gradient, "gradient")
+
+
+@dtypes
+@pytest.mark.parametrize("kind", ["ordinary", "confident", "wide"])
+@pytest.mark.parametrize("classes", [129, 2049, 5000])
+def test_long_rows(rng, classes, kind, dtype):
+    x, target = rows_of(rng, kind, (1, classes), dtype)
+    loss, gradient = cross_entropy(x, target, return_grad=True)
+    true_loss, true_gradient = true_cross_entropy(x, target)
+    assert_below_bound(loss, true_loss, "loss")
+    judged = np.unique([int(target[0]), 0, classes - 1, *rng.integers(0, classes, 200)])
+    assert_below_bound(gradient[0, judged], [true_gradient[0][i] for i in judged], "gradient")
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("shape", [(20, 3), (4, 70)])
+def test_class_weights_and_ignored_rows(rng, shape, reduction, dtype):
+    for kind in ("ordinary", "confident"):
+        x, target = rows_of(rng, kind, shape, dtype)
+        weight = np.exp(rng.standard_normal(shape[1]) * 3)
+        weight[1] = 0
+        arguments = {"weight": weight, "reduction": reduction}
+        loss, gradient = cross_entropy(
+            x, target, **arguments, ignore_index=int(target[0]), return_grad=True
+        )
+        true_loss, true_gradient = true_cross_entropy(x, target, ignored=target[0], **arguments)
+        assert_below_bound(loss, true_loss, "loss")
+        assert_below_bound(gradient, true_gradient, "gradient")
+
+
+@pytest.mark.parametrize("size", [2.0**-400, 2.0**-40, 2.0**40, 2.0**400])
+@dtypes
+def test_extreme_class_weights(rng, size, dtype):
+    if dtype == "float32" and not 1e-30 < size < 1e30:
+        size = np.sqrt(np.sqrt(size))
+    for shape in ((3, 5), (2, 80)):
+        x, target = rows_of(rng, "confident", shape, dtype)
+        weight = size * (1 + rng.random(shape[1]))
+        for reduction in REDUCTIONS:
+            loss, gradient = cross_entropy(
+                x, target, weight=weight, reduction=reduction, return_grad=True
+            )
+            true_loss, true_gradient = true_cross_entropy(
+                x, target, weight=weight, reduction=reduction
+            )
+            assert_below_bound(loss, true_loss, "loss")
+            assert_below_bound(gradient, true_gradient, "gradient")
+
+
+def larger_parts(x, q, weight, divisor):
+    """2**-55 of the larger of p sum(q) and q, for each class."""
+    with mpmath.workprec(400):
+        parts = []
+        for row, row_q in zip(x, q, strict=True):
+            terms = [mpmath.exp(v) for v in exact(row)]
+            share = mpmath.fsum(a * b for a, b in zip(row_q, weight, strict=True))
+            share /= mpmath.fsum(terms)
+            parts.append([
+                max(t * share, a * b) / divisor * mpmath.mpf(2) ** -55
+                for t, a, b in zip(terms, row_q, weight, strict=True)
+            ])
+        return parts
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("shape", [(6, 2), (5, 10), (2, 64), (1, 2100)])
+def test_probabilities_and_smoothing(rng, shape, reduction, dtype):
+    x, target = rows_of(rng, "ordinary", shape, dtype)
+    q = rng.random(shape).astype(dtype)
+    q[:, 0] = 0
+    weight = rng.random(shape[1]) + 0.1
+    cases = [
+        (q, {}), (q, {"weight": weight}), (q, {"weight": weight, "label_smoothing": 0.1}),
+        (target, {"label_smoothing": 0.1}), (target, {"weight": weight, "label_smoothing": 0.3}),
+        (target, {"label_smoothing": 1.0}),
+    ]  # fmt: skip
+    for given, arguments in cases if shape[1] < 100 else cases[2:3]:
+        loss, gradient = cross_entropy(
+            x, given, reduction=reduction, return_grad=True, **arguments
+        )
+        smoothing = arguments.get("label_smoothing", 0.0)
+        w = arguments.get("weight")
+        true_loss, true_gradient = true_cross_entropy(
+            x, given, weight=w, smoothing=smoothing, reduction=reduction
+        )
+        assert_below_bound(loss, true_loss, "loss")
+        exact_w = [mpmath.mpf(1)] * shape[1] if w is None else exact(w)
+        divisor = 1
+        if reduction == "mean":
+            divisor = shape[0]
+            if given is target:
+                divisor = mpmath.fsum(exact_w[t] for t in target)
+        if given is target:
+            given = np.eye(shape[1])[target]
+        with mpmath.workprec(400):
+            s = mpmath.mpf(smoothing)
+            exact_q = [[(1 - s) * v + s / shape[1] for v in exact(row)] for row in given]
+        parts = larger_parts(x, exact_q, exact_w, divisor)
+        assert_difference(gradient, true_gradient, parts, "gradient")
+        if dtype == "float32":
+            assert_below_bound(gradient, true_gradient, "gradient")
+
+
+def test_a_dominating_class_with_probabilities():
+    x = np.array([[60.0, 0.0, -3.0]])
+    q = np.array([[1.0, 0.0, 0.0]])
+    loss = cross_entropy(x, q)
+    assert loss == cross_entropy(x, [0])
+    assert_below_bound(loss, true_cross_entropy(x, [0])[0], "loss")
+
+
+def test_many_equal_losses_are_added_exactly():
+    x = np.zeros((100_000, 3))
+    target = np.zeros(100_000, int)
+    with mpmath.workprec(400):
+        log3 = mpmath.log(3)
+        assert worst(cross_entropy(x, target), log3) < 0.501
+        assert worst(cross_entropy(x, target, reduction="sum"), log3 * 100_000) < 0.501
+        assert worst(cross_entropy(x.astype("f4"), target), log3) < 0.501
+
+
+# --- PyTorch --------------------------------------------------------------------------------------
+
+
+def close(ours, theirs, dtype):
+    """PyTorch's own error is some ULP of the terms; a difference in meaning is far larger."""
+    scale = max(1.0, float(np.max(np.abs(theirs), initial=0.0)))
+    np.testing.assert_allclose(
+        ours, theirs, rtol=0, atol=(1e-13 if dtype == "float64" else 3e-6) * scale
+    )
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(7, 5), (2, 70), (3, 4, 5), (2, 3, 4, 5)])
+def test_means_what_pytorch_means(rng, shape, weighted, smoothing, reduction, dtype):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal(shape).astype(dtype)
+    classes = shape[1]
+    w = rng.random(classes).astype(dtype) if weighted else None
+    for target in (rng.integers(0, classes, (shape[0], *shape[2:])), rng.random(shape)):
+        floats = target.dtype.kind == "f"
+        target = target.astype(dtype) if floats else target
+        arguments = {"label_smoothing": smoothing, "reduction": reduction}
+        ignored = None if floats else 1
+        ours, gradient = cross_entropy(
+            x, target, axis=1, weight=w, ignore_index=ignored, return_grad=True, **arguments
+        )
+        t = torch.from_numpy(x).requires_grad_()
+        theirs = torch.nn.functional.cross_entropy(
+            t, torch.from_numpy(target), weight=None if w is None else torch.from_numpy(w),
+            ignore_index=-100 if floats else 1, **arguments,
+        )  # fmt: skip
+        theirs.sum().backward()
+        close(ours, theirs.detach().numpy(), dtype)
+        close(gradient, t.grad.numpy(), dtype)
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("weighted", [False, True])
+def test_binary_means_what_pytorch_means(rng, weighted, reduction, dtype):
+    torch = pytest.importorskip("torch")
+    x = rng.standard_normal((6, 4)).astype(dtype) * 4
+    y = rng.random((6, 4)).astype(dtype)
+    w, pw = (rng.random((6, 1)).astype(dtype), rng.random(4).astype(dtype) * 5)
+    ours, gradient = binary(
+        x, y, weight=w if weighted else None, pos_weight=pw if weighted else None,
+        reduction=reduction, return_grad=True,
+    )  # fmt: skip
+    t = torch.from_numpy(x).requires_grad_()
+    theirs = torch.nn.functional.binary_cross_entropy_with_logits(
+        t, torch.from_numpy(y), weight=torch.from_numpy(w) if weighted else None,
+        pos_weight=torch.from_numpy(pw) if weighted else None, reduction=reduction,
+    )  # fmt: skip
+    theirs.sum().backward()
+    close(ours, theirs.detach().numpy(), dtype)
+    close(gradient, t.grad.numpy(), dtype)
+
+
+@dtypes
+def test_vjp_means_what_pytorch_means(rng, dtype):
+    torch = pytest.importorskip("torch")
+    x, g = (rng.standard_normal((5, 6, 7)).astype(dtype) for _ in range(2))
+    for name, axis in itertools.product(("softmax", "log_softmax"), (0, 1, 2)):
+        y = getattr(csmooth, name)(x, axis)
+        ours = getattr(csmooth, f"{name}_vjp")(y, g, axis)
+        t = torch.from_numpy(x).requires_grad_()
+        getattr(torch, name)(t, axis).backward(torch.from_numpy(g))
+        close(ours, t.grad.numpy(), dtype)
+
+
+def test_tensors_are_read_unless_a_graph_would_be_cut():
+    torch = pytest.importorskip("torch")
+    x, target = torch.zeros(2, 3), torch.tensor([0, 2])
+    assert cross_entropy(x, target) == cross_entropy(x.numpy(), target.numpy())
+    with pytest.raises(TypeError, match=r"or call torch\.nn\.functional\.cross_entropy"):
+        cross_entropy(x.requires_grad_(), target)
+
+
+# --- binary cross-entropy -------------------------------------------------------------------------
+
+HARD = [0.0, -0.0, 1e-300, -1e-20, 0.5, -1.0, 20.1, -36.7, 37.0, 44.99, 45.01, -45.01, 100.0,
+        -700.0, 709.0, -720.0, 744.0, -745.2, 746.0, -1000.0, 1e5, -1e300, 1.7e308]  # fmt: skip
+
+
+@dtypes
+@reductions
+@pytest.mark.parametrize("label", [0, 1])
+def test_binary_with_labels(rng, label, reduction, dtype):
+    hard = [v for v in HARD if abs(v) <= float(np.finfo(dtype).max)]
+    hard += [-87.0, 88.0, -100.0, 103.9, 104.0]
+    x = np.array([*hard, *(rng.standard_normal(300) * 8)], dtype)
+    if reduction != "none":
+        x = x[np.abs(x) < 1e6]
+    y = np.full(x.shape, label, dtype)
+    with mpmath.workprec(1400):  # e**1e308 is beyond mpmath; the limit is exact there
+        inside = np.abs(x) < 2000
+    loss, gradient = binary(x, y, reduction=reduction, return_grad=True)
+    true_loss, true_gradient = true_binary(np.clip(x, -2000, 2000), y, reduction=reduction)
+    n = x.size if reduction == "mean" else 1
+    assert_below_bound(gradient, true_gradient, "gradient")
+    if reduction == "none":
+        judged = [t for t, i in zip(true_loss, inside, strict=True) if i]
+        assert_below_bound(loss[inside], judged, "loss")
+        wrong = (x > 0) != (label == 1)
+        assert np.array_equal(loss[~inside], np.where(wrong, np.abs(x), 0)[~inside])
+    else:
+        with mpmath.workprec(1400):
+            beyond = mpmath.fsum(
+                abs(v) - 2000 for v in exact(x[~inside]) if (v > 0) != (label == 1)
+            )
+            assert_below_bound(loss, true_loss + beyond / n, "sum")
+
+
+@dtypes
+@pytest.mark.parametrize("weighted", [False, True])
+def test_binary_with_probabilities(rng, weighted, dtype):
+    x = np.array([-700.0, -60.0, -46.0, 46.0, 80.0, *(rng.standard_normal(300) * 8)])
+    x = np.repeat(x, 3).astype(dtype)
+    y = rng.random(x.size).astype(dtype)
+    y[::7] = 1e-30
+    y[1::7] = 1 - np.finfo(dtype).epsneg
+    w = np.exp(rng.standard_normal(x.size)) if weighted else None
+    pw = np.exp(rng.standard_normal(x.size)) if weighted else None
+    for reduction in REDUCTIONS:
+        loss, gradient = binary(
+            x, y, weight=w, pos_weight=pw, reduction=reduction, return_grad=True
+        )
+        true_loss, true_gradient = true_binary(x, y, w, pw, reduction)
+        assert_below_bound(loss, true_loss, "loss")
+        n = x.size if reduction == "mean" else 1
+        with mpmath.workprec(400):
+            ones = [mpmath.mpf(1)] * x.size
+            parts = [
+                c / n * max((1 - b) / (1 + mpmath.exp(-a)), d * b / (1 + mpmath.exp(a)))
+                * mpmath.mpf(2) ** -55
+                for a, b, c, d in zip(
+                    exact(x), exact(y), exact(w) if weighted else ones,
+                    exact(pw) if weighted else ones, strict=True,
+                )
+            ]  # fmt: skip
+        if dtype == "float32":
+            assert_below_bound(gradient, true_gradient, "gradient")
+        else:
+            assert_difference(gradient, true_gradient, parts, "gradient")
+
+
+def test_a_hopeless_logit():
+    # github.com/scikit-learn/scikit-learn/issues/28046
+    loss, gradient = binary([-1000.0], [1], reduction="none", return_grad=True)
+    assert loss.tolist() == [1000.0]
+    assert gradient.tolist() == [-1.0]
+
+
+@dtypes
+def test_binary_special_values(dtype):
+    inf, nan = np.inf, np.nan
+    x = np.array([inf, inf, -inf, -inf, nan, 1.0, inf], dtype)
+    y = np.array([1, 0, 0, 1, 1, nan, 0.5], dtype)
+    loss, gradient = binary(x, y, reduction="none", return_grad=True)
+    assert np.array_equal(loss, np.array([0, inf, 0, inf, nan, nan, inf], dtype), equal_nan=True)
+    assert np.array_equal(
+        gradient, np.array([0, 1, 0, -1, nan, nan, 0.5], dtype), equal_nan=True
+    )
+
+
+# --- products with the Jacobian -------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("shape", [(70, 3), (6, 10), (2, 64), (2, 65), (1, 2050)])
+def test_vjp(rng, shape, name, dtype):
+    x = (rng.standard_normal(shape) * rng.choice([1, 20, 300], (shape[0], 1))).astype(dtype)
+    y = getattr(csmooth, name)(x, -1)
+    plain = rng.standard_normal(shape)
+    # sums that cancel: what is left of a common part, and a gradient that is its own share
+    common = 1 + 1e-9 * plain
+    share = np.exp(np.maximum(np.asarray(y, float), -745)) if name == "log_softmax" else plain
+    for g in (plain, common, share, np.exp(plain * 20)):
+        g = g.astype(dtype)
+        result = getattr(csmooth, f"{name}_vjp")(y, g)
+        true, size = true_vjp(f"{name}_vjp", y, g)
+        assert_difference(result, true, size, "vjp")
+
+
+def test_vjp_promotes_and_writes_in_place(rng):
+    y = csmooth.softmax(rng.standard_normal((4, 5)).astype("f4"), -1)
+    g = rng.standard_normal((4, 5))
+    result = csmooth.softmax_vjp(y, g)
+    assert result.dtype == np.float64
+    out = g.copy()
+    assert csmooth.softmax_vjp(y, out, out=out) is out
+    assert np.array_equal(out, result)
+    assert csmooth.softmax_vjp(np.empty((0, 3)), np.empty((0, 3))).shape == (0, 3)
+    assert csmooth.log_softmax_vjp(np.empty((3, 0)), np.empty((3, 0))).shape == (3, 0)
+
+
+# --- special values -------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("padding", [0, 70])
+def test_special_rows(padding, dtype):
+    inf, nan = np.inf, np.nan
+    rows = [
+        ([nan, 0.0, 1.0], 1, nan, [nan, nan, nan]),
+        ([inf, 0.0, 1.0], 0, 0.0, [0.0, 0.0, 0.0]),
+        ([inf, 0.0, 1.0], 1, inf, [1.0, -1.0, 0.0]),
+        ([inf, inf, 1.0], 1, nan, [nan, nan, 0.0]),
+        ([inf, inf, 1.0], 2, inf, [nan, nan, -1.0]),
+        ([-inf, -inf, -inf], 0, nan, [nan, nan, nan]),
+        ([0.0, -inf, -inf], 0, 0.0, [0.0, 0.0, 0.0]),
+        ([0.0, -inf, -inf], 1, inf, [1.0, -1.0, 0.0]),
+    ]
+    for x, target, loss, gradient in rows:
+        x = np.array([x + [-inf] * padding], dtype)
+        expected = np.zeros_like(x)
+        expected[:, :3] = gradient
+        if np.isnan(gradient[2]):
+            expected[:] = nan
+        q = np.zeros_like(x)
+        q[0, target] = 1
+        for given in ([target], q):
+            got, got_gradient = cross_entropy(x, given, reduction="none", return_grad=True)
+            assert np.array_equal(got, [loss], equal_nan=True), (x, given)
+            assert np.array_equal(got_gradient, expected, equal_nan=True), (x, given)
+            # among others, whose rows are not touched by it
+            many = np.vstack([np.ones_like(x), x, np.ones_like(x)])
+            givens = np.vstack([q, q, q]) if given is q else [target] * 3
+            among = cross_entropy(many, givens, reduction="none", return_grad=True)
+            assert np.array_equal(among[0][1:2], got, equal_nan=True)
+            assert np.array_equal(among[1][1:2], got_gradient, equal_nan=True)
+            assert np.isfinite(among[0][[0, 2]]).all()
+
+
+def test_an_infinite_loss_among_finite_ones():
+    x = np.zeros((1500, 3))
+    x[700, 1] = -np.inf
+    target = np.ones(1500, int)
+    for reduction in ("mean", "sum"):
+        assert cross_entropy(x, target, reduction=reduction) == np.inf
+        assert cross_entropy(x, np.eye(3)[target], reduction=reduction) == np.inf
+        assert binary(x, np.full_like(x, 0.5), reduction=reduction) == np.inf
+    x[3, 2] = np.nan
+    assert np.isnan(cross_entropy(x, target))
+    assert np.isnan(binary(x, np.full_like(x, 0.5)))
+
+
+def test_rows_that_do_not_count():
+    x = np.array([[np.nan, 1.0], [0.0, 1.0]])
+    loss, gradient = cross_entropy(x, [-100, 1], ignore_index=-100, return_grad=True)
+    assert loss == cross_entropy(x[1:], [1])
+    assert gradient[0].tolist() == [0.0, 0.0]
+    loss, gradient = cross_entropy(x, [0, 1], weight=[0, 1], return_grad=True)
+    assert loss == cross_entropy(x[1:], [1])
+    assert gradient[0].tolist() == [0.0, 0.0]
+    assert np.isnan(cross_entropy(x, [7, 7], ignore_index=7))
+    assert cross_entropy(x, [7, 7], ignore_index=7, reduction="sum") == 0
+    assert np.isnan(cross_entropy(np.empty((0, 3)), np.empty(0, int)))
+    assert cross_entropy(np.empty((0, 3)), np.empty(0, int), reduction="sum") == 0
+    loss, gradient = binary([-np.inf, 2.0], [1.0, 1.0], weight=[0.0, 1.0], return_grad=True)
+    assert loss == binary([2.0], [1.0]) / 2
+    assert gradient[0] == 0
+    assert np.isnan(binary([], []))
+    assert binary([], [], reduction="none").shape == (0,)
+
+
+def test_a_zero_probability_ignores_its_logit():
+    x = np.array([[0.0, -np.inf, 0.0]])
+    loss, gradient = cross_entropy(x, [[0.5, 0.0, 0.5]], return_grad=True)
+    assert loss == cross_entropy([[0.0, 0.0]], [0])
+    assert gradient.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_no_warning_and_no_flag():
+    with np.errstate(all="raise"):
+        cross_entropy([[np.inf, np.nan], [-np.inf, 0.0]], [0, 0], return_grad=True)
+        cross_entropy([[900.0, 0.0]], [[0.5, 0.5]], return_grad=True)
+        binary([np.inf, -np.inf, 1e308, -740.0], [0.0, 1.0, 0.5, 0.0], return_grad=True)
+        csmooth.log_softmax_vjp([0.0, -np.inf], [np.inf, 1.0])
+
+
+# --- the same bits --------------------------------------------------------------------------------
+
+
+def layouts(x):
+    """The same numbers, laid out differently."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    moved = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    moved[...] = x
+    yield from (np.asfortranarray(x), wide[..., ::2], x[::-1, ::-1].copy()[::-1, ::-1], moved)
+    yield x.astype(x.dtype.newbyteorder())
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(200, 3), (130, 17), (70, 64), (66, 65), (5, 2500)])
+def test_layout_batch_and_workers_have_no_influence(rng, shape, same_bits, dtype):
+    x, target = rows_of(rng, "confident", shape, dtype)
+    x[::3] = rng.standard_normal(x[::3].shape)
+    q = rng.random(shape).astype(dtype)
+    weight = rng.random(shape[1])
+    for given, arguments in ((target, {}), (target, {"weight": weight}), (q, {})):
+        call = functools.partial(cross_entropy, return_grad=True, **arguments)
+        for reduction in REDUCTIONS:
+            loss, gradient = call(x, given, reduction=reduction)
+            assert cross_entropy(x, given, reduction=reduction, **arguments) == pytest.approx(
+                loss, rel=0, abs=0
+            )
+            for other in layouts(x):
+                got = call(other, given, reduction=reduction)
+                same_bits(got[0], loss, "layout: loss")
+                same_bits(got[1], gradient, "layout: gradient")
+            got = call(x, given, reduction=reduction, workers=3)
+            same_bits(got[0], loss, "workers: loss")
+            same_bits(got[1], gradient, "workers: gradient")
+            moved = call(
+                np.moveaxis(x, -1, 0), given if given is target else np.moveaxis(given, -1, 0),
+                axis=0, reduction=reduction,
+            )  # fmt: skip
+            same_bits(moved[0], loss, "axis: loss")
+            same_bits(np.moveaxis(moved[1], 0, -1), gradient, "axis: gradient")
+        for i in (0, shape[0] // 2, shape[0] - 1):
+            alone = call(x[i], given[i], reduction="none")
+            same_bits(alone[0], call(x, given, reduction="none")[0][i], "alone: loss")
+            same_bits(alone[1], call(x, given, reduction="none")[1][i], "alone: gradient")
+
+
+@dtypes
+def test_binary_and_vjp_have_the_same_bits_everywhere(rng, same_bits, dtype):
+    x = (rng.standard_normal((90, 201)) * 9).astype(dtype)
+    y = rng.random(x.shape).astype(dtype)
+    for reduction in REDUCTIONS:
+        loss, gradient = binary(x, y, reduction=reduction, return_grad=True)
+        for other in (*layouts(x), x):
+            got = binary(other, y, reduction=reduction, return_grad=True, workers=2)
+            same_bits(got[0], loss, "loss")
+            same_bits(got[1], gradient, "gradient")
+    for name, classes in itertools.product(("softmax", "log_softmax"), (3, 64, 65, 201)):
+        function = getattr(csmooth, f"{name}_vjp")
+        p, g = getattr(csmooth, name)(x[:, :classes], -1), y[:, :classes].copy()
+        expected = function(p, g)
+        for other in layouts(p):
+            same_bits(function(other, g, workers=2), expected, name)
+            same_bits(function(p[7], g[7]), expected[7], name)
+            same_bits(function(other.T, g.T, 0).T, expected, name)
+
+
+def test_every_level_gives_the_same_bits(run_python, isa_levels):
+    code = """if True:
+        import hashlib
+        import numpy as np
+        import csmooth
+        rng = np.random.default_rng(7)
+        digest = hashlib.sha256()
+        def add(results):
+            for result in results:
+                digest.update(np.ascontiguousarray(result).tobytes())
+        for dtype in ("f8", "f4"):
+            for shape in ((200, 3), (70, 64), (9, 100), (2, 3000)):
+                x = (rng.standard_normal(shape) * rng.choice([1, 30], (shape[0], 1))).astype(dtype)
+                t = rng.integers(0, shape[1], shape[0])
+                q = rng.random(shape).astype(dtype)
+                for given in (t, q):
+                    add(csmooth.cross_entropy(x, given, return_grad=True))
+                    add(csmooth.cross_entropy(x, given, label_smoothing=0.1, return_grad=True))
+                add(csmooth.binary_cross_entropy_with_logits(x, q, return_grad=True))
+                add(csmooth.binary_cross_entropy_with_logits(x, q, pos_weight=3, return_grad=True))
+                add([csmooth.softmax_vjp(csmooth.softmax(x, -1), q)])
+                add([csmooth.log_softmax_vjp(csmooth.log_softmax(x, -1), q)])
+        print(digest.hexdigest())
+    """
+    assert len({run_python(code, CSMOOTH_ISA=level) for level in isa_levels}) == 1
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [f"{s}i{n}" for s in "<>" for n in (1, 2, 4, 8)]
+                         + [f"{s}u{n}" for s in "<>" for n in (1, 2, 4, 8)])  # fmt: skip
+def test_indices_of_any_width(rng, kind):
+    x = rng.standard_normal((100, 5))
+    target = rng.integers(0, 5, 100)
+    expected = cross_entropy(x, target)
+    assert cross_entropy(x, target.astype(kind)) == expected
+    strided = np.zeros(200, kind)
+    strided[::2] = target
+    assert cross_entropy(x, strided[::2]) == expected
+    bad = target.astype(kind)
+    bad[[40, 70]] = np.iinfo(bad.dtype).max
+    out = np.full_like(x, 7.0)
+    with pytest.raises(IndexError, match=rf"target\[40\] is {np.iinfo(bad.dtype).max}; .* 0 to 4"):
+        cross_entropy(x, bad, out_grad=out)
+    assert (out == 7.0).all()
+    ignored = int(np.iinfo(bad.dtype).max)
+    rest = np.delete(np.arange(100), [40, 70])
+    assert cross_entropy(x, bad, ignore_index=ignored, reduction="sum") == pytest.approx(
+        cross_entropy(x[rest], target[rest], reduction="sum"), rel=1e-15
+    )
+
+
+def test_the_first_offender_is_named():
+    x = np.zeros((2, 3, 4))
+    target = np.zeros((2, 3), int)
+    target[1, 2], target[1, 0] = 4, -1
+    with pytest.raises(IndexError, match=r"target\[1, 0\] is -1; it must be a class, 0 to 3$"):
+        cross_entropy(x, target)
+    with pytest.raises(IndexError, match=r"target\[1, 2\] is 4; .* or -1 to be ignored$"):
+        cross_entropy(x, target, ignore_index=-1)
+    with pytest.raises(IndexError, match=r"target is 4; it must be a class, 0 to 3"):
+        cross_entropy(np.zeros(4), 4)
+    # an index to ignore that the dtype cannot hold ignores nothing
+    with pytest.raises(IndexError, match=r"target\[0\] is 255"):
+        cross_entropy(np.zeros((1, 3)), np.array([255], np.uint8), ignore_index=-1)
+
+
+def test_gradients_go_where_they_are_asked_for(rng):
+    for shape in ((50, 4), (50, 70), (3, 4000)):
+        x, target = rows_of(rng, "confident", shape, "float64")
+        loss, gradient = cross_entropy(x, target, return_grad=True)
+        for out in (np.empty_like(x), np.empty_like(x, order="F"), np.empty((shape[1], shape[0])).T,
+                    np.empty(x.shape, ">f8"), x.copy()):  # fmt: skip
+            given = out if out.flags.c_contiguous and out.dtype.isnative else x
+            given[...] = x
+            if out.dtype.isnative:
+                assert cross_entropy(given, target, out_grad=out) == loss
+                assert np.array_equal(out, gradient)
+            else:
+                with pytest.raises(TypeError, match="out_grad has dtype >f8"):
+                    cross_entropy(x, target, out_grad=out)
+        buffer = np.zeros(x.size + 3)
+        buffer[: x.size] = x.ravel()
+        overlapping = buffer[3:].reshape(shape)
+        cross_entropy(buffer[: x.size].reshape(shape), target, out_grad=overlapping)
+        assert np.array_equal(overlapping, gradient)
+        columns = np.asfortranarray(x)
+        cross_entropy(columns, target, out_grad=columns)
+        assert np.array_equal(columns, gradient)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"reduction": "total"}, ValueError, "reduction is 'total'; it must be 'mean', 'sum' or"),
+        ({"label_smoothing": 1.5}, ValueError, "label_smoothing is 1.5; it must be from 0 to 1"),
+        ({"label_smoothing": np.nan}, ValueError, "label_smoothing is nan"),
+        ({"weight": [1.0, 2.0]}, ValueError, r"weight has shape \(2,\), but there are 3 classes"),
+        ({"weight": [1.0, -2.0, 1.0]}, ValueError, r"weight\[1\] is -2.0; weights must be finite"),
+        ({"weight": [1.0, 1.0, np.nan]}, ValueError, r"weight\[2\] is nan"),
+        ({"weight": ["a", "b", "c"]}, TypeError, "weight does not support dtype"),
+        ({"axis": 2}, np.exceptions.AxisError, "axis 2 is out of bounds"),
+        ({"ignore_index": 0.5}, TypeError, "float"),
+        ({"workers": 0}, ValueError, "workers is 0"),
+        ({"out_grad": np.empty((2, 4))}, ValueError, r"out_grad has shape \(2, 4\), the result"),
+        ({"out_grad": np.empty((2, 3), "f4")}, TypeError, "out_grad has dtype float32"),
+        ({"out_grad": [0.0]}, TypeError, "out_grad must be an array, not list"),
+        ({"target": [0, 1, 2]}, ValueError, r"target has shape \(3,\); for logits of shape \(2,"),
+        ({"target": [[0.1, 0.9]]}, ValueError, r"target has shape \(1, 2\), the logits have"),
+        ({"target": [True, False]}, TypeError, "class indices .* or probabilities .* not bool"),
+        ({"target": ["a", "b"]}, TypeError, "not <U1"),
+        ({"target": np.zeros((2, 3)), "ignore_index": 1}, ValueError, "needs class indices"),
+        ({"target": np.ma.array([0, 1])}, TypeError, "target must not be a masked array"),
+        ({"logits": np.ma.zeros((2, 3))}, TypeError, "logits must not be a masked array"),
+        ({"logits": 1.0, "target": 0}, ValueError, "must have an axis of classes"),
+        ({"logits": np.zeros((2, 0))}, ValueError, "have no classes along axis 1"),
+        ({"logits": [["a", "b", "c"]] * 2}, TypeError, "does not support dtype <U1"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    call = {"logits": np.zeros((2, 3)), "target": [0, 1], **arguments}
+    with pytest.raises(error, match=message):
+        cross_entropy(call.pop("logits"), call.pop("target"), **call)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"reduction": None}, ValueError, "reduction is None"),
+        ({"target": [0.0, 1.0]}, ValueError, r"target has shape \(2,\), the logits have shape"),
+        ({"weight": [1.0, 2.0]}, ValueError, r"weight of shape \(2,\) does not broadcast"),
+        ({"pos_weight": [1.0, np.inf, 0.0]}, ValueError, r"pos_weight\[1\] is inf"),
+        ({"weight": -1.0}, ValueError, "weight is -1.0; weights must be finite"),
+        ({"out_grad": np.zeros((2, 3), int)}, TypeError, "out_grad has dtype int64"),
+        ({"target": np.zeros((2, 3), complex)}, TypeError, "target does not support dtype complex"),
+    ],
+)
+def test_bad_arguments_of_the_binary_one(arguments, error, message):
+    call = {"target": np.zeros((2, 3)), **arguments}
+    with pytest.raises(error, match=message):
+        binary(np.zeros((2, 3)), call.pop("target"), **call)
+
+
+def test_bad_arguments_of_the_products():
+    for function in (csmooth.softmax_vjp, csmooth.log_softmax_vjp):
+        with pytest.raises(ValueError, match=r"grad has shape \(2,\), y has shape \(3,\)"):
+            function(np.zeros(3), np.zeros(2))
+        with pytest.raises(ValueError, match="must have an axis of classes"):
+            function(1.0, 1.0)
+        with pytest.raises(TypeError, match="out has dtype float32"):
+            function(np.zeros(3), np.zeros(3), out=np.zeros(3, "f4"))
+        with pytest.raises(np.exceptions.AxisError, match="axis 1 is out of bounds"):
+            function(np.zeros(3), np.zeros(3), 1)
+
+
+def test_read_only_outputs():
+    out = np.zeros((1, 3))
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out_grad is read-only"):
+        cross_entropy([[1.0, 2.0, 3.0]], [0], out_grad=out)
+
+
+def test_integer_and_narrow_logits(rng):
+    x = rng.integers(-5, 5, (20, 4))
+    target = rng.integers(0, 4, 20)
+    loss, gradient = cross_entropy(x, target, return_grad=True)
+    assert loss.dtype == gradient.dtype == np.float64
+    assert loss == cross_entropy(x.astype(float), target)
+    half = (rng.standard_normal((20, 90)) * 3).astype(np.float16)
+    target = rng.integers(0, 90, 20)
+    loss, gradient = cross_entropy(half, target, return_grad=True)
+    assert loss.dtype == gradient.dtype == np.float16
+    true_loss, true_gradient = true_cross_entropy(half, target)
+    assert_below_bound(loss, true_loss, "loss")
+    assert_below_bound(gradient, true_gradient, "gradient")

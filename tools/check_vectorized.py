@@ -88,6 +88,20 @@ KERNELS += [
         ("binary_f32", 2),
     )
 ]
+KERNELS += [
+    Kernel(rf"fuse_{version}__.*_loss_kernels_columns_{name}", dtype, "fma", 8, unrolled=True)
+    for version, dtype in enumerate(("f32", "f64"))
+    for name in ("target", "target_gradient")
+]
+KERNELS += [
+    Kernel("_loss_kernels_columns_soft$", "f64", "fma", 8, unrolled=True),
+    Kernel("_loss_kernels_columns_vjp$", "f64", "fma", 8, unrolled=True),
+    Kernel("_loss_kernels_row_soft_weights$", "f64", "fma", 4),
+    Kernel("_loss_kernels_row_soft_gradient$", "f64", "fma", 16),
+    Kernel("_loss_kernels_row_binary_loss$", "f64", "fma", 24, 2),
+    Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 12),
+    Kernel("_loss_kernels_row_vjp$", "f64", "fma", 8),
+]
 # log-shares are computed in double for both
 KERNELS += [
     Kernel("fuse_[01]__.*_rows_row_log_softmax", "f64", "add", 2),

@@ -1,6 +1,6 @@
-"""Floor 0: float16 numbers, as their bits, to float or double and back; branch-free."""
+"""Floor 0: float16 and bfloat16, as their bits, to float or double and back; branch-free."""
 from libc.math cimport fabs, fabsf
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
 
@@ -45,6 +45,36 @@ cdef inline uint16_t half_of(real x) noexcept nogil:
     half = 0x7c00 if size >= 65520 else half
     half = 0x7e00 if size != size else half
     return <uint16_t>(half | (sign & 0x8000))
+
+
+cdef inline float float_of_upper(uint16_t upper) noexcept nogil:
+    """Exact: bfloat16 is the upper half of a float."""
+    return from_bits_f32(<int32_t>(<uint32_t>upper << 16))
+
+
+cdef inline uint16_t upper_of(real x) noexcept nogil:
+    """As half_of: 7 bits after the point, the bias of double or float becomes 127."""
+    cdef uint32_t upper, sign
+    cdef int64_t bits
+    cdef double size
+    if real is double:
+        size = fabs(x)
+        bits = bits_f64(size)
+        upper = <uint32_t>((bits + ((<int64_t>1 << 44) - 1) + ((bits >> 45) & 1)) >> 45)
+        upper = upper - (896 << 7)
+        # below 2**-126, in units of 2**-133: 2**-81 is added
+        bits = bits_f64(size + 4.1359030627651384e-25) & 0xfff
+        upper = <uint32_t>bits if size < 1.1754943508222875e-38 else upper
+        # halfway between the largest number, 2**128 - 2**120, and 2**128
+        upper = 0x7f80 if size >= 3.39617752923046e+38 else upper
+        sign = <uint32_t>(bits_f64(x) >> 48)
+    else:
+        # a carry goes up to infinity
+        upper = <uint32_t>bits_f32(fabsf(x))
+        upper = (upper + 0x7fff + ((upper >> 16) & 1)) >> 16
+        sign = <uint32_t>bits_f32(x) >> 16
+    upper = 0x7fc0 if x != x else upper
+    return <uint16_t>(upper | (sign & 0x8000))
 
 
 cdef inline void from_halves(const uint16_t* x, real* y, Py_ssize_t n) noexcept nogil:

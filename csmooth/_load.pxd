@@ -11,7 +11,7 @@ cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
-from csmooth._halves cimport half_of
+from csmooth._halves cimport float_of_upper, half_of, upper_of
 
 ctypedef fused source:
     int8_t
@@ -28,6 +28,8 @@ ctypedef fused source:
 cdef enum:
     MAX_DIMS = 64
     PIECE = 512  # float16 numbers gathered at a time
+    # ml_dtypes.bfloat16: the type that NumPy itself does not know, whatever number it has there
+    BFLOAT16 = 256  # NPY_USERDEF
 
 
 cdef struct Operand:
@@ -96,6 +98,21 @@ cdef inline void convert_half(
             kernels.from_halves_f32(halves, out + start, m)
 
 
+cdef inline void convert_uppers(
+    const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
+) noexcept nogil:
+    cdef uint16_t upper
+    cdef Py_ssize_t i
+    if stride == sizeof(uint16_t) and not swapped:  # a constant stride vectorises
+        for i in range(n):
+            memcpy(&upper, p + i * <Py_ssize_t>sizeof(uint16_t), sizeof(uint16_t))
+            out[i] = float_of_upper(upper)
+        return
+    for i in range(n):
+        memcpy(&upper, p + i * stride, sizeof(uint16_t))
+        out[i] = float_of_upper(<uint16_t>((upper << 8) | (upper >> 8)) if swapped else upper)
+
+
 cdef inline void convert(
     const Operand* x, const char* p, Py_ssize_t stride, Py_ssize_t n, real* out
 ) noexcept nogil:
@@ -107,6 +124,8 @@ cdef inline void convert(
         convert_from(<float>0, p, stride, n, x.swapped, out)
     elif number == cnp.NPY_FLOAT16:
         convert_half(p, stride, n, x.swapped, out)
+    elif number == BFLOAT16:
+        convert_uppers(p, stride, n, x.swapped, out)
     elif number == cnp.NPY_INT8:
         convert_from(<int8_t>0, p, stride, n, x.swapped, out)
     elif number == cnp.NPY_INT16:
@@ -128,7 +147,7 @@ cdef inline void convert(
 cdef inline void unconvert(
     const Operand* y, char* p, Py_ssize_t stride, Py_ssize_t n, const real* values
 ) noexcept nogil:
-    """Writes n values rounded to the operand's type: float16, float32 or float64, native."""
+    """Writes n values rounded to the operand's type, a float of 16, 32 or 64 bits, native."""
     cdef Py_ssize_t i
     if y.type_number == cnp.NPY_DOUBLE and stride == sizeof(double):
         for i in range(n):
@@ -142,6 +161,9 @@ cdef inline void unconvert(
     elif y.type_number == cnp.NPY_FLOAT:
         for i in range(n):
             (<float*>(p + i * stride))[0] = <float>values[i]
+    elif y.type_number == BFLOAT16:
+        for i in range(n):
+            (<uint16_t*>(p + i * stride))[0] = upper_of(values[i])
     elif stride == sizeof(uint16_t):
         if real is double:
             kernels.to_halves_f64(values, <uint16_t*>p, n)

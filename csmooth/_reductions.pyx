@@ -10,10 +10,10 @@ cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
-from csmooth._halves cimport half_of
+from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift
 from csmooth._load cimport (
-    MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unconvert,
+    BFLOAT16, MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unconvert,
     unpack_columns,
 )
 from csmooth._solve cimport (
@@ -29,6 +29,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from csmooth._arrays import as_array
+from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._workers import count_workers, run_parts
 
 cnp.import_array()
@@ -48,6 +49,8 @@ cdef inline void emit(const Operand* y, char* place, double value) noexcept nogi
         (<double*>place)[0] = value
     elif y.type_number == cnp.NPY_FLOAT:
         (<float*>place)[0] = <float>value
+    elif y.type_number == BFLOAT16:
+        (<unsigned short*>place)[0] = upper_of(value)
     else:
         (<unsigned short*>place)[0] = half_of(value)
 
@@ -464,7 +467,8 @@ cdef int type_number(cnp.ndarray array) noexcept:
             cnp.NPY_UINT8 if size == 1 else cnp.NPY_UINT16 if size == 2
             else cnp.NPY_UINT32 if size == 4 else cnp.NPY_UINT64
         )
-    return cnp.PyArray_TYPE(array)
+    # of other packages' types, result_dtype has let pass but one
+    return BFLOAT16 if kind == b"V" else cnp.PyArray_TYPE(array)
 
 
 cdef void describe(
@@ -599,13 +603,16 @@ FLOATS = {"e": np.dtype(np.float16), "f": np.dtype(np.float32), "d": np.dtype(np
 def result_dtype(name, array):
     """The dtype in which a function answers for this operand."""
     dtype = array.dtype
+    # bfloat16 first: its char is "E", and other types may come to share one with NumPy's
+    if is_bfloat16(dtype):
+        return dtype
     if dtype.char in FLOATS:
         return FLOATS[dtype.char]
     if dtype.kind in "biu":
         return FLOATS["d"]
     raise TypeError(
-        f"{name} does not support dtype {dtype}; supported are bool, integers, float16, float32 "
-        "and float64"
+        f"{name} does not support dtype {dtype}; supported are bool, integers, bfloat16, float16, "
+        "float32 and float64"
     )
 
 
@@ -673,7 +680,7 @@ cdef evaluate(
         weak = type(weights) in (bool, int, float) or b.dtype.kind == "b"
         b_dtype = result_dtype(name, b)
         if not weak:
-            dtype = np.promote_types(dtype, b_dtype)
+            dtype = common_dtype(dtype, b_dtype)
         try:
             x, b = np.broadcast_arrays(x, b)
         except ValueError:
@@ -798,8 +805,8 @@ def logsumexp(
     Parameters
     ----------
     a : array_like
-        Exponents. float16, float32 and float64 keep their dtype; bool and integers are computed in
-        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+        Exponents. float16, float32, float64 and bfloat16 keep their dtype; bool and integers are
+        computed in float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
     axis : None, int or tuple of ints, optional
         Axes over which to sum; None, the default, is all of them.
     b : array_like, optional
@@ -883,8 +890,8 @@ def softmax(x, axis=None, *, where=None, out=None, workers=None):
     Parameters
     ----------
     x : array_like
-        Logits. float16, float32 and float64 keep their dtype; bool and integers are computed in
-        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+        Logits. float16, float32, float64 and bfloat16 keep their dtype; bool and integers are
+        computed in float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
     axis : None, int or tuple of ints, optional
         Axes over which the shares sum to 1; None, the default, is all of them.
     where : array_like of bool, optional
@@ -941,8 +948,8 @@ def log_softmax(x, axis=None, *, where=None, out=None, workers=None):
     Parameters
     ----------
     x : array_like
-        Logits. float16, float32 and float64 keep their dtype; bool and integers are computed in
-        float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+        Logits. float16, float32, float64 and bfloat16 keep their dtype; bool and integers are
+        computed in float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
     axis : None, int or tuple of ints, optional
         Axes over which the shares sum to 1; None, the default, is all of them.
     where : array_like of bool, optional

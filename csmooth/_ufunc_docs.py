@@ -25,8 +25,8 @@ Examples
 {example}
 """
 
-_ONE = "float32 and float16: correctly rounded."
-_TWO = "float32: error below 1 ULP; float16: correctly rounded."
+_ONE = "float32, float16 and bfloat16: correctly rounded."
+_TWO = "float32: error below 1 ULP; float16 and bfloat16: correctly rounded."
 
 _TEXTS = {
     "softplus": (

@@ -6,18 +6,19 @@ and filled up to whole vectors, through the quick kernel; those that it leaves o
 accurate one, in double; rounded to the output's type.
 """
 cimport numpy as cnp
+from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.ref cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from csmooth._dispatch cimport kernels
-from csmooth._elementary cimport bits_f64, real
+from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
 from csmooth._kernels cimport (
     BINARY_FUNCTIONS, EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU,
     SOFTPLUS, UNARY_FUNCTIONS, LogSum,
 )
-from csmooth._load cimport Operand, convert, unconvert
+from csmooth._load cimport BFLOAT16, Operand, convert, unconvert
 from csmooth._quick cimport QUICK_LIMIT
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
@@ -30,6 +31,7 @@ import math
 import numpy as np
 
 from csmooth._arrays import as_array, is_foreign
+from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._ufunc_docs import DOCS
 
 cnp.import_array()
@@ -48,6 +50,10 @@ cdef extern from "numpy/ufuncobject.h":
     ctypedef struct PyUFuncObject:
         int nin
         vectorcallfunc vectorcall
+    int PyUFunc_RegisterLoopForType(
+        object ufunc, int type_number, cnp.PyUFuncGenericFunction function, const int* types,
+        void* data
+    ) except -1
 
 cdef extern from *:
     """
@@ -72,7 +78,7 @@ cdef enum:
     CHUNK = 512          # elements at a time, buffers of 4 kB
     LONG_CHUNK = 4096    # where arguments and results stay where they are
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
-    TYPES = 3            # loops of each ufunc, see NUMBERS
+    TYPES = 3            # loops of each ufunc at its making, see NUMBERS
     FUNCTIONS = UNARY_FUNCTIONS + BINARY_FUNCTIONS
 
 
@@ -84,6 +90,14 @@ cdef struct Loop:
     Operand type         # no more than the type of arguments and result
 
 
+cdef inline int own_number(real kind) noexcept nogil:
+    """NumPy's number of the type."""
+    if real is double:
+        return cnp.NPY_DOUBLE
+    else:
+        return cnp.NPY_FLOAT
+
+
 cdef inline const real* arguments(
     const Loop* loop, const char* p, cnp.npy_intp step, Py_ssize_t n, Py_ssize_t padded,
     real* buffer
@@ -91,8 +105,7 @@ cdef inline const real* arguments(
     """n arguments as contiguous numbers, the first repeated up to `padded`; in place if they can
     stay where they are, else in the buffer."""
     cdef Py_ssize_t i
-    cdef int number = cnp.NPY_DOUBLE if real is double else cnp.NPY_FLOAT
-    if loop.type.type_number == number and step == sizeof(real) and padded == n:
+    if loop.type.type_number == own_number(buffer[0]) and step == sizeof(real) and padded == n:
         return <const real*>p
     convert(&loop.type, p, step, n, buffer)
     for i in range(n, padded):
@@ -109,6 +122,28 @@ cdef inline bint are_apart(
 
 cdef inline Py_ssize_t whole_vectors(Py_ssize_t n) noexcept nogil:
     return (n + PADDING - 1) // PADDING * PADDING
+
+
+cdef inline int is_middle(real x) noexcept nogil:
+    """1 in the middle of two bfloat16: elsewhere rounding a float again is rounding once."""
+    return (bits_f32(<float>x) & 0xffff) == 0x8000
+
+
+cdef inline float to_odd(double x) noexcept nogil:
+    """x as a float, the one of its two neighbours whose last bit is 1 if it is not a float."""
+    cdef float y = <float>x
+    cdef int32_t bits = bits_f32(y)
+    if (y < x or y > x) and not bits & 1:
+        return from_bits_f32(bits + 1 if fabs(y) < fabs(x) else bits - 1)
+    return y
+
+
+cdef inline real settled_value(const Loop* loop, double x, real of_kind) noexcept nogil:
+    """A result of the accurate kernel, as the loop's own arithmetic keeps it."""
+    if real is float:
+        return to_odd(x) if loop.type.type_number == BFLOAT16 else <float>x
+    else:
+        return x
 
 
 cdef inline bint mark_halves(const double* y, int64_t* marks, Py_ssize_t n) noexcept nogil:
@@ -143,10 +178,11 @@ cdef inline Py_ssize_t marked(const mark* marks, Py_ssize_t n, int* places) noex
 
 
 cdef void settle_unary(
-    const Loop* loop, const real* x, real* y, Py_ssize_t n, bint halves
+    const Loop* loop, const real* x, real* y, Py_ssize_t n, bint halves, bint all_of_them
 ) noexcept nogil:
-    """By the accurate kernel: floats all, doubles outside the quick kernel's limit, and those that
-    may be rounded to the wrong float16. n is a number of whole vectors."""
+    """By the accurate kernel: floats all, or those that are the middle of two bfloat16; doubles
+    outside the quick kernel's limit, and those that may be rounded to the wrong float16. n is a
+    number of whole vectors."""
     cdef double values[CHUNK]
     cdef int64_t marks[CHUNK]
     cdef int places[CHUNK]
@@ -155,7 +191,10 @@ cdef void settle_unary(
         start = chunk * CHUNK
         m = min(<Py_ssize_t>CHUNK, n - start)
         for i in range(m):
-            marks[i] = real is float or not fabs(x[start + i]) <= QUICK_LIMIT
+            if real is float:
+                marks[i] = all_of_them or is_middle(y[start + i])
+            else:
+                marks[i] = not fabs(x[start + i]) <= QUICK_LIMIT
         if real is double and halves:
             mark_halves(y + start, marks, m)
         count = marked(marks, m, places)
@@ -165,7 +204,7 @@ cdef void settle_unary(
             loop.function, values, values, whole_vectors(count), real is float or halves
         )
         for i in range(count):
-            y[start + places[i]] = <real>values[i]
+            y[start + places[i]] = settled_value(loop, values[i], y[0])
 
 
 cdef inline void run_unary(
@@ -182,7 +221,8 @@ cdef inline void run_unary(
     cdef bint halves = loop.type.type_number == cnp.NPY_FLOAT16
     # in place where nothing that is still to be read lies
     cdef bint direct = (
-        not halves and steps[0] == sizeof(real) and steps[1] == sizeof(real)
+        loop.type.type_number == own_number(of_kind)
+        and steps[0] == sizeof(real) and steps[1] == sizeof(real)
         and are_apart(args[0], steps[0], args[1], steps[1], total)
     )
     while start < total:
@@ -200,8 +240,8 @@ cdef inline void run_unary(
         else:
             kernels.map_unary(loop.function, x, y, padded, halves)
             open = False
-        if open:
-            settle_unary(loop, x, y, padded, halves)
+        if open or loop.type.type_number == BFLOAT16:
+            settle_unary(loop, x, y, padded, halves, open)
         if loop.checks:
             for i in range(n):
                 invalid[0] |= (y[i] != y[i]) & (x[i] == x[i])
@@ -216,7 +256,7 @@ cdef void loop_unary(
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
     cdef int before = raised()
-    if loop.type.type_number == cnp.NPY_FLOAT:
+    if loop.type.type_number == cnp.NPY_FLOAT or loop.type.type_number == BFLOAT16:
         run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
     else:
         run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
@@ -279,7 +319,7 @@ cdef inline void run_binary(
     cdef bint open
     cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
     cdef bint direct = (
-        loop.type.type_number != cnp.NPY_FLOAT16
+        loop.type.type_number == own_number(of_kind)
         and steps[0] >= 0 and steps[1] >= 0 and steps[2] == sizeof(real)
         and are_apart(args[0], steps[0], args[2], steps[2], total)
         and are_apart(args[1], steps[1], args[2], steps[2], total)
@@ -297,6 +337,10 @@ cdef inline void run_binary(
         z = <real*>p if direct and padded == n else &z_buffer[0]
         if real is float:
             open = kernels.map_binary_f32(loop.function, x, y, z, <int32_t*>marks, padded)
+            if loop.type.type_number == BFLOAT16:
+                for i in range(padded):
+                    (<int32_t*>marks)[i] |= is_middle(z[i])
+                open = True
         else:
             open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
             if odd:
@@ -314,7 +358,7 @@ cdef inline void run_binary(
             for i in range(count):
                 if unsettled[i] != 0:
                     values[i] = settle(loop.function, x_open[i], y_open[i], odd)
-                z[places[i]] = <real>values[i]
+                z[places[i]] = settled_value(loop, values[i], of_kind)
         if loop.checks:
             for i in range(n):
                 invalid[0] |= (z[i] != z[i]) & (x[i] == x[i]) & (y[i] == y[i])
@@ -328,7 +372,7 @@ cdef void loop_binary(
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
     cdef int before = raised()
-    if loop.type.type_number == cnp.NPY_FLOAT:
+    if loop.type.type_number == cnp.NPY_FLOAT or loop.type.type_number == BFLOAT16:
         run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
     else:
         run_binary(loop, args, dimensions[0], steps, &invalid, <double>0)
@@ -366,34 +410,73 @@ cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObje
     return ufunc(*values, **{word: <object>args[given + i] for i, word in enumerate(keywords)})
 
 
-cdef int* NUMBERS = [cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE]
+cdef int* NUMBERS = [cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE, BFLOAT16]
 INTEGERS = [type(np.dtype(code)) for code in "?bBhHiIlLqQ"]
 # NumPy keeps pointers to these
 cdef cnp.PyUFuncGenericFunction loops[FUNCTIONS][TYPES]
-cdef void* loop_data[FUNCTIONS][TYPES]
-cdef Loop loop_table[FUNCTIONS][TYPES]
+cdef void* loop_data[FUNCTIONS][TYPES + 1]
+cdef Loop loop_table[FUNCTIONS][TYPES + 1]
 cdef char loop_types[FUNCTIONS][TYPES * 3]
 _texts = []
+_places = {}  # of the ufuncs, by their names
+
+
+cdef int promote_bfloat16(
+    ufunc, PyObject** kinds, PyObject** signature, PyObject** result
+) except? -1:
+    """Called for dtypes that there is no loop for: those with bfloat16 among them.
+
+    The loop for bfloat16 is made when it is first asked for, as ml_dtypes may not be imported
+    before. Mixed with another type it is taken as float32 or what is wider: NumPy's own floats
+    are, and integers are double. -1 without an exception leaves the error to NumPy.
+    """
+    cdef int i, place, arguments = ufunc.nin
+    cdef int types[3]
+    cdef object kind, common = None
+    bfloat16 = None
+    for i in range(arguments):
+        if kinds[i] != NULL and issubclass((<object>kinds[i]).type, np.generic):
+            dtype = np.dtype((<object>kinds[i]).type)
+            if is_bfloat16(dtype):
+                bfloat16 = dtype
+            elif dtype.kind in "biu":
+                dtype = np.dtype(np.float64)
+            common = dtype if common is None else common_dtype(common, dtype)
+    if bfloat16 is None:
+        return -1
+    if common == bfloat16:
+        place = _places[ufunc.__name__]
+        types[:] = [bfloat16.num, bfloat16.num, bfloat16.num]
+        PyUFunc_RegisterLoopForType(
+            ufunc, bfloat16.num, loops[place][0], types, loop_data[place][TYPES]
+        )
+    kind = type(common)
+    for i in range(arguments + 1):
+        result[i] = signature[i] if signature[i] != NULL else <PyObject*>kind
+        Py_INCREF(<object>result[i])
+    return 0
 
 
 cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
-    """One row of the table: loops for the three types of float; bool and integers become double."""
+    """One row of the table: loops for the types of float; bool and integers become double."""
     global numpy_call
     cdef int place = function if arguments == 1 else UNARY_FUNCTIONS + function
     cdef int i, k
+    _places[name] = place
     _texts.append((name.encode(), DOCS[name].encode()))
     for i in range(TYPES):
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
             loop_unary if arguments == 1 else loop_binary
         )
+        for k in range(arguments + 1):
+            loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
+    for i in range(TYPES + 1):
         loop_table[place][i].function = function
         loop_table[place][i].checks = checks
         loop_table[place][i].is_quick = function in (SOFTPLUS, EXPIT, LOG_EXPIT, SILU)
         loop_table[place][i].type.type_number = NUMBERS[i]
         loop_table[place][i].type.swapped = False
         loop_data[place][i] = &loop_table[place][i]
-        for k in range(arguments + 1):
-            loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
     ufunc = PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
         loops[place], loop_data[place], loop_types[place], TYPES, arguments, 1,
         PyUFunc_None if identity is None else PyUFunc_IdentityValue,
@@ -405,6 +488,8 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     promoter = PyCapsule_New(<void*>promote_to_double, "numpy._ufunc_promoter", NULL)
     for kinds in itertools.product(INTEGERS, repeat=arguments):
         PyUFunc_AddPromoter(ufunc, (*kinds, None), promoter)
+    promoter = PyCapsule_New(<void*>promote_bfloat16, "numpy._ufunc_promoter", NULL)
+    PyUFunc_AddPromoter(ufunc, (*[np.dtype] * arguments, None), promoter)
     return ufunc
 
 

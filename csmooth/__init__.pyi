@@ -55,6 +55,7 @@ def logsumexp(
     *,
     where: _Mask = None,
     out: NDArray[floating[Any]] | None = None,
+    baseline: bool = False,
     workers: int | None = None,
 ) -> _Result: ...
 @overload
@@ -67,6 +68,7 @@ def logsumexp(
     return_sign: Literal[True],
     where: _Mask = None,
     out: NDArray[floating[Any]] | None = None,
+    baseline: bool = False,
     workers: int | None = None,
 ) -> tuple[_Result, _Result]: ...
 @overload
@@ -79,6 +81,7 @@ def logsumexp(
     *,
     where: _Mask = None,
     out: NDArray[floating[Any]] | None = None,
+    baseline: bool = False,
     workers: int | None = None,
 ) -> tuple[_Result, _Result]: ...
 @overload
@@ -91,6 +94,7 @@ def logsumexp(
     *,
     where: _Mask = None,
     out: NDArray[floating[Any]] | None = None,
+    baseline: bool = False,
     workers: int | None = None,
 ) -> _Result | tuple[_Result, _Result]: ...
 def softmax(
@@ -99,6 +103,7 @@ def softmax(
     *,
     where: _Mask = None,
     out: NDArray[floating[Any]] | None = None,
+    baseline: bool = False,
     workers: int | None = None,
 ) -> _Result: ...
 def log_softmax(

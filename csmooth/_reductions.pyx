@@ -19,7 +19,7 @@ from csmooth._load cimport (
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
     is_settled, load, log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum,
-    sum_of, take_census, weighted_log_sum,
+    stored_part, sum_of, take_census, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -101,6 +101,7 @@ cdef inline void store(
     const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* y
 ) noexcept nogil:
     """Puts masked elements right and writes the block where it was not written in place."""
+    n = stored_part(task, start, n)
     if task.mask.data != NULL:
         replace_masked(
             &task.rows, &task.mask, row.mask, start, n, <real>(-INFINITY if task.is_log else 0), y
@@ -349,9 +350,12 @@ cdef void solve_columns(
     else:
         if task.mask.data == NULL and is_simple(&task.rows, &task.x):
             pack_columns(
-                &task.x, leader.x, task.x.outer_strides[d], task.x.inner_strides[0], n, width,
-                &packed[0], WIDTH,
+                &task.x, leader.x, task.x.outer_strides[d], task.x.inner_strides[0],
+                stored_part(task, 0, n), width, &packed[0], WIDTH,
             )
+            if task.baseline:
+                for w in range(width):
+                    packed[(n - 1) * WIDTH + w] = 0
         else:
             for w in range(width):
                 row = row_at(task, first + w)
@@ -397,8 +401,8 @@ cdef void solve_columns(
         return
     if task.mask.data == NULL and is_simple(&task.rows, &task.out):
         unpack_columns(
-            &task.out, leader.out, task.out.outer_strides[d], task.out.inner_strides[0], n, width,
-            &packed[0], WIDTH,
+            &task.out, leader.out, task.out.outer_strides[d], task.out.inner_strides[0],
+            stored_part(task, 0, n), width, &packed[0], WIDTH,
         )
     else:
         for w in range(width):
@@ -416,7 +420,7 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
     cdef int d = task.rows.outer_dims - 1
     if stop - start > 1 and task.weights.data == NULL:
         line = task.rows.outer_shape[d]
-        aside = task.x.type_number == own_number(kind)
+        aside = task.x.type_number == own_number(kind) and not task.baseline
         aside = aside and lie_side_by_side(task, &task.x, sizeof(real))
         transpose = not aside and task.rows.length <= SHORT_ROW
         while (aside or transpose) and index < stop:
@@ -522,7 +526,7 @@ cdef void set_direct(Operand* operand, const Task* task) noexcept nogil:
     cdef Py_ssize_t size = 4 if task.single else 8
     cdef int number = cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE
     operand.direct = (
-        operand.type_number == number
+        operand.type_number == number and not task.baseline
         and not operand.swapped and operand.aligned and task.rows.inner_dims == 1
         and (operand.inner_strides[0] == size or task.rows.length == 1)
     )
@@ -591,6 +595,7 @@ cdef prepare(
         operands += 1
     task.rows.outer_dims = merge_axes(task.rows.outer_shape, outer_strides, operands, outers)
     task.rows.inner_dims = merge_axes(task.rows.inner_shape, inner_strides, inner_operands, inners)
+    task.rows.length += task.baseline
     choose_arithmetic(task, single)
     set_direct(&task.x, task)
     if not task.reduces:
@@ -661,11 +666,13 @@ def same_memory(x, y):
 
 cdef evaluate(
     name, x, axis, weights, bint keepdims, bint return_sign, where, out, workers,
-    bint reduces, bint is_log
+    baseline, bint reduces, bint is_log
 ):
     """Every call but the plainest: checks the arguments, and computes only if all is well."""
     cdef Call call = Call()
     threads = count_workers(workers)
+    if not isinstance(baseline, (bool, np.bool_)):
+        raise TypeError(f"{name}: baseline must be True or False, not {baseline!r}")
     if isinstance(x, np.ma.MaskedArray):
         unmasked = ~np.ma.getmaskarray(x)
         where = unmasked if where is None else unmasked & checked_mask(name, where, x.shape)
@@ -722,6 +729,7 @@ cdef evaluate(
     if reduces and keepdims:
         rows = target.squeeze(axes)
         signs = None if sign is None else sign.squeeze(axes)
+    call.task.baseline = baseline
     call.task.reduces = reduces
     call.task.is_log = is_log
     call.task.rounds = dtype != FLOATS["d"]
@@ -756,6 +764,7 @@ cdef void solve_plain_row(
 ) noexcept nogil:
     """One contiguous row of n elements of NumPy's type of that number, float64 or float32."""
     cdef Task task
+    task.baseline = False
     task.reduces = reduces
     task.is_log = is_log
     task.rounds = number == cnp.NPY_FLOAT
@@ -797,7 +806,8 @@ cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
 
 
 def logsumexp(
-    a, axis=None, b=None, keepdims=False, return_sign=False, *, where=None, out=None, workers=None
+    a, axis=None, b=None, keepdims=False, return_sign=False, *, where=None, out=None,
+    baseline=False, workers=None
 ):
     """
     Logarithm of the sum of exponentials, ``log(sum(b * exp(a)))``.
@@ -820,6 +830,9 @@ def logsumexp(
         Elements to include; broadcasts to the shape of `a`.
     out : ndarray, optional
         Where to put the result: of its shape and dtype. May overlap the inputs.
+    baseline : bool, optional
+        Also add a fixed 1 = exp(0), the term of a reference category: each row is taken with
+        one more element 0 of weight 1, which no mask removes. Of one element this is `softplus`.
     workers : int, optional
         Threads to use, as in `scipy.fft`: None is the number set by `csmooth.set_workers`, else
         the environment's ``CSMOOTH_NUM_WORKERS``, else 1; a negative number counts from the number
@@ -856,6 +869,8 @@ def logsumexp(
     negative sum gives nan without `return_sign`. Infinities of both signs among ``b * exp(a)`` give
     nan.
 
+    With `baseline` the empty and the fully masked row, and one of -inf alone, give log(1) = 0.
+
     Terms are added as e**a = 2**k (hi + lo) on the scale of the largest k, following the exact
     transformations of Dekker [1]_ and Knuth; rows whose logarithm cancels are summed again in
     fixed point or in integers of any size. No array-sized temporary is made.
@@ -872,18 +887,21 @@ def logsumexp(
     np.float64(4.248354255291589e-18)
     >>> logsumexp([1.0, 2.0], b=[1, -1], return_sign=True)
     (np.float64(1.5413248546129181), np.float64(-1.0))
+    >>> logsumexp([-700.0], baseline=True)
+    np.float64(9.85967654375977e-305)
     """
     if (
         b is None and where is None and out is None and workers is None
-        and keepdims is False and return_sign is False and is_plain_row(a, axis)
+        and keepdims is False and return_sign is False and baseline is False
+        and is_plain_row(a, axis)
     ):
         return plain_row(a, True, False)
     return evaluate(
-        "logsumexp", a, axis, b, keepdims, return_sign, where, out, workers, True, False
+        "logsumexp", a, axis, b, keepdims, return_sign, where, out, workers, baseline, True, False
     )
 
 
-def softmax(x, axis=None, *, where=None, out=None, workers=None):
+def softmax(x, axis=None, *, where=None, out=None, baseline=False, workers=None):
     """
     Shares of the exponentials in their sum, ``exp(x) / sum(exp(x))``.
 
@@ -898,6 +916,10 @@ def softmax(x, axis=None, *, where=None, out=None, workers=None):
         Elements to include, the share of any other is 0; broadcasts to the shape of `x`.
     out : ndarray, optional
         Where to put the result: of its shape and dtype. May be `x` itself or overlap it.
+    baseline : bool, optional
+        Weigh each row against a fixed logit of 0 besides, the reference category of multinomial
+        logistic regression: exp(x) / (1 + sum(exp(x))). Its own share is not returned; to have it,
+        append a 0 to `x` instead. Of one element this is `expit`.
     workers : int, optional
         Threads to use, see `logsumexp`. Has no influence on the result.
 
@@ -922,7 +944,8 @@ def softmax(x, axis=None, *, where=None, out=None, workers=None):
     has the same bits at every SIMD level, in every memory layout, alone or in a batch.
 
     Any nan makes its whole slice nan. One +inf gives 1 there and 0 elsewhere, several give nan
-    there and 0 elsewhere; only -inf gives nan; where everything is masked, all shares are 0.
+    there and 0 elsewhere; only -inf gives nan, with `baseline` 0; where everything is masked, all
+    shares are 0. With `baseline` the bits are those of the row with a 0 appended.
 
     The exponential is carried as an unevaluated pair of numbers, as is the reciprocal of the sum,
     so that the shares are rounded once.
@@ -935,10 +958,17 @@ def softmax(x, axis=None, *, where=None, out=None, workers=None):
     np.float64(6.609138834709863e-305)
     >>> softmax(np.array([0, 1], dtype=np.uint8))
     array([0.26894142, 0.73105858])
+    >>> softmax([-1.0, -2.0], baseline=True)
+    array([0.24472847, 0.09003057])
     """
-    if where is None and out is None and workers is None and is_plain_row(x, axis):
+    if (
+        where is None and out is None and workers is None and baseline is False
+        and is_plain_row(x, axis)
+    ):
         return plain_row(x, False, False)
-    return evaluate("softmax", x, axis, None, False, False, where, out, workers, False, False)
+    return evaluate(
+        "softmax", x, axis, None, False, False, where, out, workers, baseline, False, False
+    )
 
 
 def log_softmax(x, axis=None, *, where=None, out=None, workers=None):
@@ -991,4 +1021,6 @@ def log_softmax(x, axis=None, *, where=None, out=None, workers=None):
     """
     if where is None and out is None and workers is None and is_plain_row(x, axis):
         return plain_row(x, False, True)
-    return evaluate("log_softmax", x, axis, None, False, False, where, out, workers, False, True)
+    return evaluate(
+        "log_softmax", x, axis, None, False, False, where, out, workers, False, False, True
+    )

@@ -40,6 +40,7 @@ cdef struct Task:
     bint rounds     # results are rounded from double to float32 or float16
     bint is_log     # log_softmax rather than softmax
     bint reduces    # logsumexp
+    bint baseline   # one more element, 0, ends each row; rows.length counts it
 
 
 cdef struct Row:
@@ -50,6 +51,11 @@ cdef struct Row:
     char* sign
 
 
+cdef inline Py_ssize_t stored_part(const Task* task, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """How many of the elements start ... start + n the operands have: all but the baseline's."""
+    return n - (task.baseline and start + n == task.rows.length)
+
+
 cdef inline const real* load(
     const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* buffer
 ) noexcept nogil:
@@ -57,6 +63,7 @@ cdef inline const real* load(
 
     Masked elements are -inf.
     """
+    cdef Py_ssize_t stored
     cdef bint own_type
     if real is double:
         own_type = not task.single
@@ -64,9 +71,12 @@ cdef inline const real* load(
         own_type = task.single
     if task.x.direct and task.mask.data == NULL and own_type:
         return <const real*>row.x + start
-    gather(&task.rows, &task.x, row.x, start, n, buffer)
+    stored = stored_part(task, start, n)
+    gather(&task.rows, &task.x, row.x, start, stored, buffer)
     if task.mask.data != NULL:
-        replace_masked(&task.rows, &task.mask, row.mask, start, n, <real>-INFINITY, buffer)
+        replace_masked(&task.rows, &task.mask, row.mask, start, stored, <real>-INFINITY, buffer)
+    if stored < n:
+        buffer[stored] = 0
     return buffer
 
 
@@ -336,10 +346,12 @@ cdef inline void load_weighted(
 ) noexcept nogil:
     """One block of exponents and weights; where either says so, both say that there is no term."""
     cdef const double* p = load(task, row, start, n, x)
-    cdef Py_ssize_t i
-    gather(&task.rows, &task.weights, row.weights, start, n, b)
+    cdef Py_ssize_t i, stored = stored_part(task, start, n)
+    gather(&task.rows, &task.weights, row.weights, start, stored, b)
     if task.mask.data != NULL:
-        replace_masked(&task.rows, &task.mask, row.mask, start, n, <double>0, b)
+        replace_masked(&task.rows, &task.mask, row.mask, start, stored, <double>0, b)
+    if stored < n:
+        b[stored] = 1
     for i in range(n):
         x[i] = -INFINITY if b[i] == 0 else p[i]
 

@@ -2,26 +2,24 @@
 from cpython.exc cimport PyErr_SetInterrupt
 from libc.math cimport INFINITY, NAN
 
-from csmooth._load cimport gather
-
 from csmooth._bigint import log_abs_sum
 
 
 cdef double bigint_log_sum(const Task* task, const Row* row, int* sign) noexcept with gil:
     """log |sum b e**x| of a row without nan and +inf, in integers of any size."""
-    cdef double x[BLOCK]
+    cdef double buffer[BLOCK]
     cdef double b[BLOCK]
+    cdef const double* x
     cdef Py_ssize_t block, start, n, i
     exponents = []
     weights = []
     for block in range(blocks_of(task)):
         n = block_at(task, block, &start)
         if task.weights.data != NULL:
-            load_weighted(task, row, start, n, &x[0], &b[0])
+            load_weighted(task, row, start, n, &buffer[0], &b[0])
+            x = &buffer[0]
         else:
-            gather(&task.rows, &task.x, row.x, start, n, &x[0])
-            if task.mask.data != NULL:
-                replace_masked(&task.rows, &task.mask, row.mask, start, n, <double>-INFINITY, &x[0])
+            x = load(task, row, start, n, &buffer[0])
         for i in range(n):
             if x[i] != -INFINITY:
                 exponents.append(x[i])

@@ -277,7 +277,7 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     cdef int sign
     terms[:] = [x, y]
     weights[:] = [1.0, -1.0]
-    task.single = task.is_log = False
+    task.single = task.is_log = task.baseline = False
     task.reduces = True
     task.rounds = rounds
     task.rows.inner_dims = 1

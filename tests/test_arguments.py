@@ -33,9 +33,9 @@ def call(name, x, **kwargs):
         (
             "logsumexp",
             "(a, axis=None, b=None, keepdims=False, return_sign=False, "
-            "*, where=None, out=None, workers=None)",
+            "*, where=None, out=None, baseline=False, workers=None)",
         ),
-        ("softmax", "(x, axis=None, *, where=None, out=None, workers=None)"),
+        ("softmax", "(x, axis=None, *, where=None, out=None, baseline=False, workers=None)"),
         ("log_softmax", "(x, axis=None, *, where=None, out=None, workers=None)"),
     ],
 )

@@ -81,6 +81,7 @@ setup(
             *(extension(f"_isa_{level}", flags, [INLINE]) for level, flags in LEVELS.items()),
             extension("_dispatch"),
             extension("_solve"),
+            extension("_complex"),
             extension("_reductions"),
             extension("_losses"),
             extension("_ufuncs"),

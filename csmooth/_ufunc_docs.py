@@ -5,7 +5,7 @@ _TEMPLATE = """{formula}, element-wise.
 Parameters
 ----------
 {arguments} : array_like
-    {what}. float16, float32 and float64 keep their dtype; bool and integers are
+    {what}. float16, float32, float64 and bfloat16 keep their dtype; bool and integers are
     computed in float64.
 out, where, casting, order, dtype, subok
     As for any `numpy.ufunc`.
@@ -97,6 +97,7 @@ np.float64(0.7310585786300049)""",
         "x, y",
         _TWO,
         """Infinities of the same sign give that infinity, without a warning.
+Complex numbers are taken as well: the imaginary part is in (-pi, pi], each part within 0.51 ULP.
 `logaddexp.reduce` is the repeated call, rounding at every step: to sum many numbers, use
 `logsumexp`.""",
         """>>> from csmooth import logaddexp

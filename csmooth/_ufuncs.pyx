@@ -12,6 +12,7 @@ from cpython.ref cimport Py_INCREF
 from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from csmooth._complex cimport ComplexLogSum, complex_log_sum
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
 from csmooth._kernels cimport (
@@ -51,7 +52,7 @@ cdef extern from "numpy/ufuncobject.h":
         int nin
         vectorcallfunc vectorcall
     int PyUFunc_RegisterLoopForType(
-        object ufunc, int type_number, cnp.PyUFuncGenericFunction function, const int* types,
+        PyUFuncObject* ufunc, int type_number, cnp.PyUFuncGenericFunction function, const int* types,
         void* data
     ) except -1
 
@@ -78,7 +79,10 @@ cdef enum:
     CHUNK = 512          # elements at a time, buffers of 4 kB
     LONG_CHUNK = 4096    # where arguments and results stay where they are
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
-    TYPES = 3            # loops of each ufunc at its making, see NUMBERS
+    # numbers in NUMBERS
+    REAL_TYPES = 3
+    BUILTIN_TYPES = 5
+    TYPES = 6
     FUNCTIONS = UNARY_FUNCTIONS + BINARY_FUNCTIONS
 
 
@@ -410,12 +414,42 @@ cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObje
     return ufunc(*values, **{word: <object>args[given + i] for i, word in enumerate(keywords)})
 
 
-cdef int* NUMBERS = [cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE, BFLOAT16]
+cdef void loop_complex(
+    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+) noexcept nogil:
+    """logaddexp of complex numbers, one pair at a time."""
+    cdef const Loop* loop = <const Loop*>data
+    cdef bint single = loop.type.type_number == cnp.NPY_CFLOAT
+    cdef int before = raised()
+    cdef ComplexLogSum log_sum
+    cdef double terms[4]
+    cdef Py_ssize_t i
+    cdef int k
+    for i in range(dimensions[0]):
+        for k in range(4):
+            if single:
+                terms[k] = (<float*>(args[k // 2] + i * steps[k // 2]))[k % 2]
+            else:
+                terms[k] = (<double*>(args[k // 2] + i * steps[k // 2]))[k % 2]
+        complex_log_sum(&terms[0], NULL, 2, &log_sum)
+        if single:
+            (<float*>(args[2] + i * steps[2]))[0] = <float>log_sum.log_size
+            (<float*>(args[2] + i * steps[2]))[1] = <float>log_sum.angle
+        else:
+            (<double*>(args[2] + i * steps[2]))[0] = log_sum.log_size
+            (<double*>(args[2] + i * steps[2]))[1] = log_sum.angle
+    restore(before)
+
+
+# loops made with each ufunc; those for complex numbers with logaddexp alone; made later
+cdef int* NUMBERS = [
+    cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE, cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE, BFLOAT16,
+]
 INTEGERS = [type(np.dtype(code)) for code in "?bBhHiIlLqQ"]
 # NumPy keeps pointers to these
 cdef cnp.PyUFuncGenericFunction loops[FUNCTIONS][TYPES]
-cdef void* loop_data[FUNCTIONS][TYPES + 1]
-cdef Loop loop_table[FUNCTIONS][TYPES + 1]
+cdef void* loop_data[FUNCTIONS][TYPES]
+cdef Loop loop_table[FUNCTIONS][TYPES]
 cdef char loop_types[FUNCTIONS][TYPES * 3]
 _texts = []
 _places = {}  # of the ufuncs, by their names
@@ -448,7 +482,8 @@ cdef int promote_bfloat16(
         place = _places[ufunc.__name__]
         types[:] = [bfloat16.num, bfloat16.num, bfloat16.num]
         PyUFunc_RegisterLoopForType(
-            ufunc, bfloat16.num, loops[place][0], types, loop_data[place][TYPES]
+            <PyUFuncObject*>ufunc, bfloat16.num, loops[place][TYPES - 1], types,
+            loop_data[place][TYPES - 1],
         )
     kind = type(common)
     for i in range(arguments + 1):
@@ -462,15 +497,16 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     global numpy_call
     cdef int place = function if arguments == 1 else UNARY_FUNCTIONS + function
     cdef int i, k
+    cdef int types = BUILTIN_TYPES if name == "logaddexp" else REAL_TYPES
     _places[name] = place
     _texts.append((name.encode(), DOCS[name].encode()))
     for i in range(TYPES):
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
-            loop_unary if arguments == 1 else loop_binary
+            loop_complex if NUMBERS[i] in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
+            else loop_unary if arguments == 1 else loop_binary
         )
         for k in range(arguments + 1):
             loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
-    for i in range(TYPES + 1):
         loop_table[place][i].function = function
         loop_table[place][i].checks = checks
         loop_table[place][i].is_quick = function in (SOFTPLUS, EXPIT, LOG_EXPIT, SILU)
@@ -478,7 +514,7 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
         loop_table[place][i].type.swapped = False
         loop_data[place][i] = &loop_table[place][i]
     ufunc = PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
-        loops[place], loop_data[place], loop_types[place], TYPES, arguments, 1,
+        loops[place], loop_data[place], loop_types[place], types, arguments, 1,
         PyUFunc_None if identity is None else PyUFunc_IdentityValue,
         <const char*>_texts[-1][0], <const char*>_texts[-1][1], 0, NULL, identity,
     )

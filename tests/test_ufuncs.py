@@ -45,7 +45,8 @@ def test_is_a_ufunc(name):
     assert function.__name__ == name
     assert function.nin == (2 if name in BINARY else 1)
     assert function.nout == 1
-    assert set(function.types) == {f"{c * function.nin}->{c}" for c in "efd"}
+    codes = "efdFD" if name == "logaddexp" else "efd"
+    assert set(function.types) == {f"{c * function.nin}->{c}" for c in codes}
     for section in ("Parameters", "Returns", "Notes", "Examples"):
         assert section in function.__doc__
 
@@ -78,6 +79,8 @@ def test_integers_are_computed_in_float64(name, code):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["complex128", "longdouble", "O", "U1", "M8[s]"])
 def test_other_dtypes_are_refused(name, dtype):
+    if (name, dtype) == ("logaddexp", "complex128"):
+        pytest.skip("this one is not")
     function = getattr(csmooth, name)
     args = (np.zeros(2, dtype),) * function.nin
     with pytest.raises(TypeError, match=name):

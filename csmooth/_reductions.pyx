@@ -860,7 +860,8 @@ def logsumexp(
     ----------
     a : array_like
         Exponents. float16, float32, float64, bfloat16, complex64 and complex128 keep their dtype;
-        bool and integers are computed in float64. Elements masked in a `numpy.ma.MaskedArray` are left out.
+        bool and integers are computed in float64. Elements masked in a `numpy.ma.MaskedArray` are
+        left out.
     axis : None, int or tuple of ints, optional
         Axes over which to sum; None, the default, is all of them.
     b : array_like, optional

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
+
 @dataclass(frozen=True)
 class Suite:
     """A test file of scipy.special, or one class of it."""

@@ -82,6 +82,7 @@ setup(
             extension("_dispatch"),
             extension("_solve"),
             extension("_complex"),
+            extension("_longdouble"),
             extension("_reductions"),
             extension("_losses"),
             extension("_ufuncs"),

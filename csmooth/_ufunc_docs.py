@@ -5,8 +5,8 @@ _TEMPLATE = """{formula}, element-wise.
 Parameters
 ----------
 {arguments} : array_like
-    {what}. float16, float32, float64 and bfloat16 keep their dtype; bool and integers are
-    computed in float64.
+    {what}. bfloat16, float16, float32, float64 and longdouble keep their dtype; bool and integers
+    are computed in float64.
 out, where, casting, order, dtype, subok
     As for any `numpy.ufunc`.
 
@@ -17,7 +17,8 @@ ndarray or scalar
 
 Notes
 -----
-float64: error below 1 ULP everywhere, subnormal results included. {narrow} The value of an
+float64: error below 1 ULP everywhere, subnormal results included. {narrow} longdouble: below 4 ULP
+of the result or, where two parts of it cancel, of the larger one. The value of an
 element depends neither on its neighbours nor on the SIMD level. nan gives nan. {special}
 
 Examples

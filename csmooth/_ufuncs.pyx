@@ -9,7 +9,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
-from libc.math cimport fabs
+from libc.math cimport NAN, fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from csmooth._complex cimport ComplexLogSum, complex_log_sum
@@ -21,6 +21,7 @@ from csmooth._kernels cimport (
 )
 from csmooth._load cimport BFLOAT16, Operand, convert, unconvert
 from csmooth._quick cimport QUICK_LIMIT
+from csmooth._longdouble cimport binary_of, unary_of
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
 )
@@ -80,15 +81,16 @@ cdef enum:
     LONG_CHUNK = 4096    # where arguments and results stay where they are
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
     # numbers in NUMBERS
-    REAL_TYPES = 3
-    BUILTIN_TYPES = 5
-    TYPES = 6
+    REAL_TYPES = 4
+    BUILTIN_TYPES = 6
+    TYPES = 7
     FUNCTIONS = UNARY_FUNCTIONS + BINARY_FUNCTIONS
 
 
 cdef struct Loop:
     # what a loop of a ufunc has to know
     int function
+    int arguments
     bint checks          # whether a nan from numbers is a domain error
     bint is_quick        # of one argument: whether there is a quick kernel for double
     Operand type         # no more than the type of arguments and result
@@ -385,33 +387,30 @@ cdef void loop_binary(
         feraiseexcept(FE_INVALID)
 
 
-cdef vectorcallfunc numpy_call  # of every ufunc
-
-
-cdef inline bint reads_first(PyObject* x):
-    """Whether x is an array of another library; most arguments need no look at their attributes."""
-    if (
-        cnp.PyArray_Check(<object>x) or isinstance(<object>x, (float, int, list, tuple))
-        or cnp.PyArray_CheckScalar(<object>x)
-    ):
-        return False
-    return is_foreign(<object>x)
-
-
-cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObject* names):
-    """NumPy's call; arrays of other libraries are made NumPy's first, so that the result is one."""
-    cdef Py_ssize_t i, given = PyVectorcall_NARGS(count)
-    cdef Py_ssize_t inputs = min(<Py_ssize_t>(<PyUFuncObject*>ufunc).nin, given)
-    for i in range(inputs):
-        if reads_first(args[i]):
-            break
-    else:
-        return numpy_call(ufunc, args, count, names)
-    values = [<object>args[i] for i in range(given)]
-    for i in range(inputs):
-        values[i] = as_array(ufunc.__name__, values[i]) if reads_first(args[i]) else values[i]
-    keywords = () if names == NULL else <tuple>names
-    return ufunc(*values, **{word: <object>args[given + i] for i, word in enumerate(keywords)})
+cdef void loop_longdouble(
+    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+) noexcept nogil:
+    """One element at a time."""
+    cdef const Loop* loop = <const Loop*>data
+    cdef int before = raised()
+    cdef bint invalid = False
+    cdef long double x, y, z
+    cdef Py_ssize_t i
+    for i in range(dimensions[0]):
+        x = (<long double*>(args[0] + i * steps[0]))[0]
+        y = 0
+        if loop.arguments == 1:
+            z = unary_of(loop.function, x)
+        else:
+            y = (<long double*>(args[1] + i * steps[1]))[0]
+            z = binary_of(loop.function, x, y)
+        if z != z:
+            z = NAN
+            invalid |= loop.checks and x == x and y == y
+        (<long double*>(args[loop.arguments] + i * steps[loop.arguments]))[0] = z
+    restore(before)
+    if invalid:
+        feraiseexcept(FE_INVALID)
 
 
 cdef void loop_complex(
@@ -441,9 +440,39 @@ cdef void loop_complex(
     restore(before)
 
 
-# loops made with each ufunc; those for complex numbers with logaddexp alone; made later
+cdef vectorcallfunc numpy_call  # of every ufunc
+
+
+cdef inline bint reads_first(PyObject* x):
+    """Whether x is an array of another library; most arguments need no look at their attributes."""
+    if (
+        cnp.PyArray_Check(<object>x) or isinstance(<object>x, (float, int, list, tuple))
+        or cnp.PyArray_CheckScalar(<object>x)
+    ):
+        return False
+    return is_foreign(<object>x)
+
+
+cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObject* names):
+    """NumPy's call; arrays of other libraries are made NumPy's first, so that the result is one."""
+    cdef Py_ssize_t i, given = PyVectorcall_NARGS(count)
+    cdef Py_ssize_t inputs = min(<Py_ssize_t>(<PyUFuncObject*>ufunc).nin, given)
+    for i in range(inputs):
+        if reads_first(args[i]):
+            break
+    else:
+        return numpy_call(ufunc, args, count, names)
+    values = [<object>args[i] for i in range(given)]
+    for i in range(inputs):
+        values[i] = as_array(ufunc.__name__, values[i]) if reads_first(args[i]) else values[i]
+    keywords = () if names == NULL else <tuple>names
+    return ufunc(*values, **{word: <object>args[given + i] for i, word in enumerate(keywords)})
+
+
+# of the loops: made with each ufunc; for complex numbers, with logaddexp alone; made later
 cdef int* NUMBERS = [
-    cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE, cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE, BFLOAT16,
+    cnp.NPY_FLOAT16, cnp.NPY_FLOAT, cnp.NPY_DOUBLE, cnp.NPY_LONGDOUBLE, cnp.NPY_CFLOAT,
+    cnp.NPY_CDOUBLE, BFLOAT16,
 ]
 INTEGERS = [type(np.dtype(code)) for code in "?bBhHiIlLqQ"]
 # NumPy keeps pointers to these
@@ -503,8 +532,10 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     for i in range(TYPES):
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
             loop_complex if NUMBERS[i] in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
+            else loop_longdouble if NUMBERS[i] == cnp.NPY_LONGDOUBLE
             else loop_unary if arguments == 1 else loop_binary
         )
+        loop_table[place][i].arguments = arguments
         for k in range(arguments + 1):
             loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
         loop_table[place][i].function = function

@@ -114,7 +114,6 @@ def test_dtype_of_the_result(name, given, expected):
         (np.array(["a", "b"]), "<U1"),
         (np.array([b"a"]), "S1"),
         (np.array([1j, 2.0], np.clongdouble), np.dtype(np.clongdouble).name),
-        (np.array([1.0, 2.0], np.longdouble), np.dtype(np.longdouble).name),
         (np.array(["2020-01-01"], "M8[D]"), "datetime64[D]"),
         (np.array([1], "m8[s]"), "timedelta64[s]"),
         (np.array([(1.0, 2)], [("f", "f8"), ("i", "i4")]), "('f', '<f8')"),

@@ -26,9 +26,6 @@ class Suite:
     min_passed: int
     # A test that notices a function off by 1e-5.
     notices: str
-    # Where a test loops over dtypes itself, longdouble among them: it gets float64 twice instead,
-    # as there is no loop for longdouble.
-    without_longdouble: bool = False
 
 
 SUITES = (
@@ -43,7 +40,6 @@ SUITES = (
         {name: name for name in ("logit", "expit", "log_expit")},
         min_passed=10,
         notices="TestExpit::test_float64",
-        without_longdouble=True,
     ),
     Suite("test_basic::TestSoftplus", {"softplus": "softplus"}, 2, "test_softplus"),
     Suite("test_log1mexp", {"_log1mexp": "log1mexp"}, 40, "test_log1mexp"),
@@ -53,8 +49,6 @@ PLUGIN = """
 import importlib
 import json
 
-import numpy
-
 settings = json.loads({settings!r})
 counts = {{"passed": 0, "calls": dict.fromkeys(settings["functions"], 0)}}
 
@@ -63,12 +57,6 @@ def counted(name, function):
         counts["calls"][name] += 1
         return function(*args, **kwargs)
     return call
-
-class WithoutLongdouble:
-    longdouble = numpy.float64
-
-    def __getattr__(self, name):
-        return getattr(numpy, name)
 
 def pytest_collection_modifyitems(config, items):
     replacement = importlib.import_module(settings["module"])
@@ -81,9 +69,6 @@ def pytest_collection_modifyitems(config, items):
         for module in modules:
             assert hasattr(module, name), f"SciPy's test file has no name {{name}} any more"
             setattr(module, name, function)
-    if settings["without_longdouble"]:
-        for module in modules:
-            module.np = WithoutLongdouble()
 
 def pytest_runtest_logreport(report):
     if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):

@@ -53,8 +53,8 @@ cdef extern from "numpy/ufuncobject.h":
         int nin
         vectorcallfunc vectorcall
     int PyUFunc_RegisterLoopForType(
-        PyUFuncObject* ufunc, int type_number, cnp.PyUFuncGenericFunction function, const int* types,
-        void* data
+        PyUFuncObject* ufunc, int type_number, cnp.PyUFuncGenericFunction function,
+        const int* types, void* data
     ) except -1
 
 cdef extern from *:

@@ -1,7 +1,7 @@
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Self, SupportsIndex, TypeAlias, overload
 
-from numpy import bool_, floating, ufunc
+from numpy import bool_, floating, inexact, ufunc
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -43,7 +43,7 @@ _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 _Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Mask: TypeAlias = NDArray[bool_] | ArrayLike | None
 # A 0-d result is a NumPy scalar, any other an array.
-_Result: TypeAlias = NDArray[floating[Any]] | floating[Any]
+_Result: TypeAlias = NDArray[inexact[Any]] | inexact[Any]
 
 @overload
 def logsumexp(
@@ -54,7 +54,7 @@ def logsumexp(
     return_sign: Literal[False] = False,
     *,
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     baseline: bool = False,
     workers: int | None = None,
 ) -> _Result: ...
@@ -67,7 +67,7 @@ def logsumexp(
     *,
     return_sign: Literal[True],
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     baseline: bool = False,
     workers: int | None = None,
 ) -> tuple[_Result, _Result]: ...
@@ -80,7 +80,7 @@ def logsumexp(
     return_sign: Literal[True],
     *,
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     baseline: bool = False,
     workers: int | None = None,
 ) -> tuple[_Result, _Result]: ...
@@ -93,7 +93,7 @@ def logsumexp(
     return_sign: bool = False,
     *,
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     baseline: bool = False,
     workers: int | None = None,
 ) -> _Result | tuple[_Result, _Result]: ...
@@ -102,7 +102,7 @@ def softmax(
     axis: _Axis = None,
     *,
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     baseline: bool = False,
     workers: int | None = None,
 ) -> _Result: ...
@@ -111,7 +111,7 @@ def log_softmax(
     axis: _Axis = None,
     *,
     where: _Mask = None,
-    out: NDArray[floating[Any]] | None = None,
+    out: NDArray[inexact[Any]] | None = None,
     workers: int | None = None,
 ) -> _Result: ...
 

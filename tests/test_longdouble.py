@@ -13,7 +13,7 @@ INFO = np.finfo(g)
 DIGITS = 64 if INFO.nmant == 63 else INFO.nmant + 1
 LOWEST = int(INFO.minexp)
 UNARY = ["softplus", "inv_softplus", "expit", "logit", "log_expit", "log1mexp", "silu"]
-BOUND = 4.0  # as documented; the largest error found was 2.2
+BOUND = 4.0  # as documented; the largest error found was 3.43, of silu below -40
 
 
 def exact(x):

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from csmooth._arrays import as_array
+from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._reductions import checked_out, result_dtype, same_memory
 from csmooth._workers import count_workers, run_parts
 
@@ -1245,7 +1246,7 @@ def cross_entropy(
                 f"{name}: target has shape {indices.shape}; for logits of shape {x.shape} class "
                 f"indices must have shape {shape}"
             )
-    elif given.dtype.kind == "f":
+    elif given.dtype.kind == "f" or is_bfloat16(given.dtype):
         indices = None
         result_dtype(f"{name}: target", given)
         same_shape(name, "target", given, x)
@@ -1447,7 +1448,7 @@ cdef product(name, y, grad, axis, out, workers, bint is_log):
     threads = count_workers(workers)
     y = checked_array(name, "y", y)
     g = checked_array(name, "grad", grad)
-    dtype = np.promote_types(result_dtype(name, y), result_dtype(name, g))
+    dtype = common_dtype(result_dtype(name, y), result_dtype(name, g))
     if y.shape != g.shape:
         raise ValueError(f"{name}: grad has shape {g.shape}, y has shape {y.shape}")
     if y.ndim == 0:

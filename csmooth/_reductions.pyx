@@ -604,8 +604,9 @@ cdef prepare(
         set_direct(&task.out, task)
 
 
-COMPLEX = {"F": np.dtype(np.complex64), "D": np.dtype(np.complex128)}
-FLOATS = {code: np.dtype(code) for code in "efdg"}
+DTYPES = {code: np.dtype(code) for code in "efdgFD"}
+# beside bool, integers and bfloat16: what the kernels do not know has ways of its own
+SUPPORTED = {"logsumexp": "efdgFD", "softmax": "efdg", "log_softmax": "efdg"}
 
 
 def result_dtype(name, array):
@@ -614,16 +615,15 @@ def result_dtype(name, array):
     # bfloat16 first: its char is "E", and other types may come to share one with NumPy's
     if is_bfloat16(dtype):
         return dtype
-    if dtype.char in FLOATS:
-        return FLOATS[dtype.char]
     if dtype.kind in "biu":
-        return FLOATS["d"]
-    if name == "logsumexp" and dtype.char in COMPLEX:
-        return COMPLEX[dtype.char]
+        return DTYPES["d"]
+    codes = SUPPORTED.get(name, "efd")
+    if dtype.char in codes:
+        return DTYPES[dtype.char]
+    *names, last = ("longdouble" if code == "g" else DTYPES[code].name for code in codes)
     raise TypeError(
-        f"{name} does not support dtype {dtype}; supported are bool, integers, bfloat16, float16, "
-        "float32, float64, longdouble"
-        + (", complex64 and complex128" if name == "logsumexp" else "")
+        f"{name} does not support dtype {dtype}; supported are bool, integers, bfloat16, "
+        f"{', '.join(names)} and {last}"
     )
 
 
@@ -749,7 +749,7 @@ cdef evaluate(
         x = x.data
     x = as_array(name, x)
     dtype = result_dtype(name, x)
-    single = dtype != FLOATS["d"]
+    single = dtype != DTYPES["d"]
     if weights is not None:
         if isinstance(weights, np.ma.MaskedArray):
             weights = weights.filled(0)
@@ -759,7 +759,7 @@ cdef evaluate(
         if not weak:
             dtype = common_dtype(dtype, b_dtype)
         elif type(weights) is complex:
-            dtype = common_dtype(dtype, COMPLEX["F"])
+            dtype = common_dtype(dtype, DTYPES["F"])
         try:
             x, b = np.broadcast_arrays(x, b)
         except ValueError:
@@ -777,7 +777,7 @@ cdef evaluate(
     # of complex numbers the logarithm of the absolute value is real
     sign_dtype = dtype
     if return_sign and dtype.kind == "c":
-        dtype = FLOATS[dtype.char.lower()]
+        dtype = DTYPES[dtype.char.lower()]
     given = out is not None
     if given:
         out = checked_out(name, out, shape, dtype)
@@ -814,7 +814,7 @@ cdef evaluate(
     call.task.baseline = baseline
     call.task.reduces = reduces
     call.task.is_log = is_log
-    call.task.rounds = dtype != FLOATS["d"]
+    call.task.rounds = dtype != DTYPES["d"]
     prepare(call, x, mask, weights, rows, signs, axes, single)
     run_parts(call, math.prod(kept), threads)
     return finished(out, target, sign)

@@ -164,6 +164,37 @@ def test_the_package_may_come_later_and_is_not_imported(run_python):
     assert run_python(code).strip() == expected
 
 
+def losses(x, target, shares):
+    """Every loss and gradient of these logits."""
+    loss, gradient = csmooth.cross_entropy(x, target, reduction="none", return_grad=True)
+    other, slope = csmooth.cross_entropy(x, shares, reduction="none", return_grad=True)
+    binary = csmooth.binary_cross_entropy_with_logits(x, shares, reduction="none")
+    return loss, gradient, other, slope, binary, csmooth.softmax_vjp(shares, x)
+
+
+def test_losses_round_those_of_float64_once(rng):
+    x = (rng.normal(size=(30, 9)) * 3).astype(bfloat16)
+    shares = csmooth.softmax(x[::-1], axis=1)
+    target = rng.integers(0, 9, 30)
+    wide = losses(x.astype(float), target, shares.astype(float))
+    for got, expected in zip(losses(x, target, shares), wide, strict=True):
+        assert max(errors(got, expected)) < 0.501
+
+
+@pytest.mark.parametrize("dtype", ["longdouble", "complex128"])
+def test_losses_refuse_what_they_do_not_compute(dtype):
+    x = np.ones((2, 3), dtype)
+    for call in (
+        lambda: csmooth.cross_entropy(x, [0, 1]),
+        lambda: csmooth.cross_entropy(np.ones((2, 3)), x),
+        lambda: csmooth.binary_cross_entropy_with_logits(x, np.ones((2, 3))),
+        lambda: csmooth.softmax_vjp(x, np.ones((2, 3))),
+        lambda: csmooth.log_softmax_vjp(np.ones((2, 3)), x),
+    ):
+        with pytest.raises(TypeError, match=np.dtype(dtype).name):
+            call()
+
+
 MEMORY = """
 import sys
 import ml_dtypes

@@ -257,7 +257,7 @@ def test_processes_share_it(tmp_path):
         assert Cache(sys.argv[1]).get(b"599") == ([599.0], [1.0] * 4)
         assert not kept._waiting
     """
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)],
+    processes = [subprocess.Popen([sys.executable, "-P", "-c", code, str(tmp_path)],
                                   stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
         _, errors = process.communicate(timeout=120)

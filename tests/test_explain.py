@@ -185,7 +185,7 @@ def test_missing_extras(capsys, monkeypatch):
 
 def test_from_a_shell():
     code = "import sys; from csmooth.audit.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, "explain", "softmax", "-1", "-2"],
+    done = subprocess.run([sys.executable, "-P", "-c", code, "explain", "softmax", "-1", "-2"],
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "0.731058578630004879251159241822" in done.stdout

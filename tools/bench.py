@@ -605,7 +605,7 @@ def peak_memory(subject: str, function: str, size: int, threads: int) -> float |
         import bench
         print(bench.peak_here({subject!r}, {function!r}, {size}, {threads}))
     """
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-P", "-c", code]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return None if answer.strip() == "None" else float(answer)
 

@@ -25,6 +25,12 @@ ctypedef fused source:
     float
     double
 
+# what elements are converted to; class indices stay integers
+ctypedef fused number:
+    float
+    double
+    int64_t
+
 cdef enum:
     MAX_DIMS = 64
     PIECE = 512  # float16 numbers gathered at a time
@@ -52,8 +58,16 @@ cdef struct Rows:
     Py_ssize_t length
 
 
+cdef inline int own_number(real kind) noexcept nogil:
+    """NumPy's number of the type."""
+    if real is double:
+        return cnp.NPY_DOUBLE
+    else:
+        return cnp.NPY_FLOAT
+
+
 cdef inline void convert_from(
-    source kind, const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
+    source kind, const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, number* out
 ) noexcept nogil:
     cdef source value
     cdef char reverse[8]
@@ -62,18 +76,18 @@ cdef inline void convert_from(
     if stride == sizeof(source) and not swapped:  # a constant stride vectorises
         for i in range(n):
             memcpy(&value, p + i * <Py_ssize_t>sizeof(source), sizeof(source))
-            out[i] = <real>value
+            out[i] = <number>value
         return
     if not swapped:
         for i in range(n):
             memcpy(&value, p + i * stride, sizeof(source))
-            out[i] = <real>value
+            out[i] = <number>value
         return
     for i in range(n):
         for j in range(size):
             reverse[j] = p[i * stride + size - 1 - j]
         memcpy(&value, reverse, sizeof(source))
-        out[i] = <real>value
+        out[i] = <number>value
 
 
 cdef inline void convert_half(
@@ -114,33 +128,36 @@ cdef inline void convert_uppers(
 
 
 cdef inline void convert(
-    const Operand* x, const char* p, Py_ssize_t stride, Py_ssize_t n, real* out
+    const Operand* x, const char* p, Py_ssize_t stride, Py_ssize_t n, number* out
 ) noexcept nogil:
-    """n elements of the operand's type, stride bytes apart, to float or double."""
-    cdef int number = x.type_number
-    if number == cnp.NPY_DOUBLE:
+    """n elements of the operand's type, stride bytes apart; integers beyond int64 wrap to it."""
+    cdef int code = x.type_number
+    if code == cnp.NPY_DOUBLE:
         convert_from(<double>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_FLOAT:
+    elif code == cnp.NPY_FLOAT:
         convert_from(<float>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_FLOAT16:
-        convert_half(p, stride, n, x.swapped, out)
-    elif number == BFLOAT16:
-        convert_uppers(p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_INT8:
+    elif code == cnp.NPY_FLOAT16 or code == BFLOAT16:
+        if number is int64_t:
+            pass
+        elif code == BFLOAT16:
+            convert_uppers(p, stride, n, x.swapped, out)
+        else:
+            convert_half(p, stride, n, x.swapped, out)
+    elif code == cnp.NPY_INT8:
         convert_from(<int8_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_INT16:
+    elif code == cnp.NPY_INT16:
         convert_from(<int16_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_INT32:
+    elif code == cnp.NPY_INT32:
         convert_from(<int32_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_INT64:
+    elif code == cnp.NPY_INT64:
         convert_from(<int64_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_BOOL or number == cnp.NPY_UINT8:
+    elif code == cnp.NPY_BOOL or code == cnp.NPY_UINT8:
         convert_from(<uint8_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_UINT16:
+    elif code == cnp.NPY_UINT16:
         convert_from(<uint16_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_UINT32:
+    elif code == cnp.NPY_UINT32:
         convert_from(<uint32_t>0, p, stride, n, x.swapped, out)
-    elif number == cnp.NPY_UINT64:
+    elif code == cnp.NPY_UINT64:
         convert_from(<uint64_t>0, p, stride, n, x.swapped, out)
 
 

@@ -7,11 +7,8 @@ a time through the kernels for columns, all others one at a time; both give the 
 cross-entropy is one row, of which a chunk is a part.
 """
 from libc.math cimport INFINITY, NAN, fabs, isfinite, ldexp
-from libc.stdint cimport (
-    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
-)
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
@@ -20,12 +17,13 @@ from csmooth._kernels cimport (
     BLOCK, PIECE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
-    MAX_DIMS, Operand, gather, is_simple, pack_columns, scatter, unconvert, unpack_columns,
+    MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
 )
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, load, max_of, origin_for,
-    shift_to, sum_of, sum_of_rest, take_census,
+    SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, lie_side_by_side, load, max_of,
+    origin_for, output_block, pack_rows, set_direct, shift_to, store, sum_of,
+    sum_of_rest, take_census,
 )
 from csmooth._status cimport raised, restore
 
@@ -51,17 +49,6 @@ cdef enum:
     BINARY                     # binary cross-entropy
     PRODUCT                    # a product with the Jacobian of softmax or log_softmax
 
-ctypedef fused integer:
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-
-
 cdef struct LossTask:
     Task task              # the logits are x, the gradient is out; its data is NULL if not wanted
     int what
@@ -84,50 +71,6 @@ cdef struct LossTask:
 # --- class indices --------------------------------------------------------------------------------
 
 
-cdef inline void read_as(
-    integer kind, const char* p, Py_ssize_t stride, int n, bint swapped, int64_t* out
-) noexcept nogil:
-    cdef integer value
-    cdef char reverse[8]
-    cdef int i, j, size = sizeof(integer)
-    if stride == sizeof(integer) and not swapped:  # a constant stride vectorises
-        for i in range(n):
-            memcpy(&value, p + i * <Py_ssize_t>sizeof(integer), sizeof(integer))
-            out[i] = <int64_t>value
-        return
-    for i in range(n):
-        if swapped:
-            for j in range(size):
-                reverse[j] = p[i * stride + size - 1 - j]
-            memcpy(&value, reverse, sizeof(integer))
-        else:
-            memcpy(&value, p + i * stride, sizeof(integer))
-        out[i] = <int64_t>value
-
-
-cdef inline void read_classes(
-    const Operand* target, const char* p, Py_ssize_t stride, int n, int64_t* out
-) noexcept nogil:
-    """n class indices; one of 2**63 and more becomes negative, which is no class either."""
-    cdef int number = target.type_number
-    if number == cnp.NPY_INT64:
-        read_as(<int64_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_INT32:
-        read_as(<int32_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_INT16:
-        read_as(<int16_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_INT8:
-        read_as(<int8_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_UINT64:
-        read_as(<uint64_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_UINT32:
-        read_as(<uint32_t>0, p, stride, n, target.swapped, out)
-    elif number == cnp.NPY_UINT16:
-        read_as(<uint16_t>0, p, stride, n, target.swapped, out)
-    else:
-        read_as(<uint8_t>0, p, stride, n, target.swapped, out)
-
-
 cdef struct Survey:
     bint valid              # every index is a class or is ignored
     Py_ssize_t counted      # rows that are not ignored
@@ -146,7 +89,7 @@ cdef void survey_targets(const LossTask* call, Survey* survey) noexcept nogil:
     survey.weight_lo = 0
     while index < call.count:
         width = width_at(call, index, call.count)
-        read_classes(
+        convert(
             &call.target, place(&call.task, &call.target, index),
             call.target.outer_strides[call.task.rows.outer_dims - 1], width, classes,
         )
@@ -199,20 +142,6 @@ cdef inline Row row_beside(const Task* task, const Row* leader, int w) noexcept 
     return row
 
 
-cdef inline real* gradient_block(
-    const Task* task, const Row* row, Py_ssize_t start, real* buffer
-) noexcept nogil:
-    """Where to write a block of gradients: in place where possible, else into the buffer."""
-    return <real*>row.out + start if task.out.direct else buffer
-
-
-cdef inline void store(
-    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, const real* y
-) noexcept nogil:
-    if not task.out.direct:
-        scatter(&task.rows, &task.out, row.out, start, n, y)
-
-
 cdef void skip_row(
     real kind, const Task* task, const Row* row, TargetBlock* block, int w
 ) noexcept nogil:
@@ -226,7 +155,7 @@ cdef void skip_row(
         return
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
-        y = gradient_block(task, row, start, &written[0])
+        y = output_block(task, row, start, &written[0])
         for i in range(n):
             y[i] = 0
         store(task, row, start, n, y)
@@ -257,7 +186,7 @@ cdef void special_row(
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
         x = load(task, row, start, n, &buffer[0])
-        y = gradient_block(task, row, start, &written[0])
+        y = output_block(task, row, start, &written[0])
         for i in range(n):
             p = 0
             if census.nans or not census.positive_infinities:
@@ -335,7 +264,7 @@ cdef void target_row(
     total.lo = block.total_lo[w]
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
-        y = gradient_block(task, row, start, &written[0])
+        y = output_block(task, row, start, &written[0])
         if not keeps:
             x = load(task, row, start, n, &buffer[0])
         if real is double:
@@ -491,16 +420,6 @@ cdef void soft_row(
 # --- many rows ------------------------------------------------------------------------------------
 
 
-cdef inline bint lie_side_by_side(real kind, const Task* task, const Operand* x) noexcept nogil:
-    """Whether neighbouring rows are neighbouring elements of the type itself."""
-    cdef Py_ssize_t size = sizeof(real)
-    return (
-        x.type_number == <int>(cnp.NPY_DOUBLE if size == sizeof(double) else cnp.NPY_FLOAT)
-        and not x.swapped and x.aligned
-        and x.outer_strides[task.rows.outer_dims - 1] == size and x.inner_strides[0] % size == 0
-    )
-
-
 cdef bint target_columns(
     real kind, const Task* task, const Row* leader, int width, bint aside, const bint* skips,
     TargetBlock* block
@@ -514,7 +433,6 @@ cdef bint target_columns(
     cdef real buffer[BLOCK]
     cdef Row row
     cdef const real* x
-    cdef const real* p
     cdef real* y
     cdef real* hi
     cdef real* lo
@@ -531,17 +449,7 @@ cdef bint target_columns(
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
     else:
-        if is_simple(&task.rows, &task.x):
-            pack_columns(
-                &task.x, leader.x, task.x.outer_strides[d], task.x.inner_strides[0], n, width,
-                &packed[0], WIDTH,
-            )
-        else:
-            for w in range(width):
-                row = row_beside(task, leader, w)
-                p = load(task, &row, 0, n, &buffer[0])
-                for j in range(n):
-                    packed[j * WIDTH + w] = p[j]
+        pack_rows(task, &task.x, leader.x, n, width, &packed[0])
         x = &packed[0]
         x_stride = WIDTH
     if real is double:
@@ -597,22 +505,6 @@ cdef bint target_columns(
     return True
 
 
-cdef inline void pack_rows(
-    const Task* task, const Operand* x, const char* leader, int width, double* packed
-) noexcept nogil:
-    """Short rows of one line of any operand, transposed."""
-    cdef double buffer[SHORT_ROW]
-    cdef Py_ssize_t j, n = task.rows.length
-    cdef int w, d = task.rows.outer_dims - 1
-    if is_simple(&task.rows, x):
-        pack_columns(x, leader, x.outer_strides[d], x.inner_strides[0], n, width, packed, WIDTH)
-        return
-    for w in range(width):
-        gather(&task.rows, x, leader + w * x.outer_strides[d], 0, n, &buffer[0])
-        for j in range(n):
-            packed[j * WIDTH + w] = buffer[j]
-
-
 cdef inline void unpack_rows(
     const Task* task, const Operand* y, char* leader, int width, const double* packed
 ) noexcept nogil:
@@ -644,13 +536,13 @@ cdef bint soft_columns(
     cdef Row row
     cdef Py_ssize_t j
     cdef int w
-    pack_rows(task, &task.x, leader.x, width, &x[0])
+    pack_rows(task, &task.x, leader.x, task.rows.length, width, &x[0])
     kernels.columns_max_f64(&x[0], WIDTH, task.rows.length, width, &m[0])
     for w in range(width):
         if not isfinite(m[w]):
             return False
     if call.given.data != NULL:
-        pack_rows(task, &call.given, leader.weights, width, &given[0])
+        pack_rows(task, &call.given, leader.weights, task.rows.length, width, &given[0])
         y = &given[0]
     kernels.columns_soft(
         &x[0], y, task.rows.length, width, &m[0], call.weights, &call.soft, block, &gradient[0]
@@ -687,7 +579,7 @@ cdef inline void choose_targets(
     cdef double weight
     cdef int w
     if call.target.data != NULL:
-        read_classes(
+        convert(
             &call.target, place(&call.task, &call.target, index),
             call.target.outer_strides[call.task.rows.outer_dims - 1], width, classes,
         )
@@ -893,8 +785,8 @@ cdef void product_columns(const LossTask* call, const Row* leader, int width) no
     cdef double g[SHORT_ROW * WIDTH]
     cdef double out[SHORT_ROW * WIDTH]
     cdef const Task* task = &call.task
-    pack_rows(task, &task.x, leader.x, width, &y[0])
-    pack_rows(task, &call.given, leader.weights, width, &g[0])
+    pack_rows(task, &task.x, leader.x, task.rows.length, width, &y[0])
+    pack_rows(task, &call.given, leader.weights, task.rows.length, width, &g[0])
     kernels.columns_vjp(&y[0], &g[0], task.rows.length, width, task.is_log, &out[0])
     unpack_rows(task, &task.out, leader.out, width, &out[0])
 
@@ -969,16 +861,6 @@ cdef class Call:
             return hi / self.loss.divisor
         divide(hi, lo, self.loss.divisor, self.loss.divisor_lo, &q, &q_lo)
         return q + q_lo
-
-
-cdef void set_direct(Operand* x, const Task* task) noexcept:
-    cdef Py_ssize_t size = 4 if task.single else 8
-    x.direct = (
-        x.data != NULL
-        and x.type_number == <int>(cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE)
-        and not x.swapped and x.aligned and task.rows.inner_dims == 1
-        and (x.inner_strides[0] == size or task.rows.length == 1)
-    )
 
 
 def prepare(

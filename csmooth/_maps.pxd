@@ -68,6 +68,14 @@ cdef inline int32_t round_settled(double value, double size, float* y) noexcept 
 
 # -------------------------------------------------------------------------------- one loop of each
 
+cdef inline void loop_unary_nearest(
+    int function, const double* x, double* y, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = unary(function, x[i], False)
+
+
 cdef inline void loop_unary(
     int function, const double* x, double* y, Py_ssize_t n, bint odd
 ) noexcept nogil:
@@ -76,8 +84,7 @@ cdef inline void loop_unary(
         for i in range(n):
             y[i] = unary(function, x[i], True)
     else:
-        for i in range(n):
-            y[i] = unary(function, x[i], False)
+        loop_unary_nearest(function, x, y, n)
 
 
 cdef inline void loop_binary(
@@ -179,7 +186,16 @@ cdef inline void map_binary(
 cdef inline bint map_unary_f64(
     int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
-    """Of the four functions that is_quick_f64 names."""
+    """inv_softplus, logit and log1mexp have no quick form: all is settled at once."""
+    if function == INV_SOFTPLUS:
+        loop_unary_nearest(INV_SOFTPLUS, x, y, n)
+        return False
+    if function == LOGIT:
+        loop_unary_nearest(LOGIT, x, y, n)
+        return False
+    if function == LOG1MEXP:
+        loop_unary_nearest(LOG1MEXP, x, y, n)
+        return False
     if function == SOFTPLUS:
         return loop_unary_f64(SOFTPLUS, x, y, n)
     if function == LOG_EXPIT:

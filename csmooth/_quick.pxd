@@ -3,8 +3,9 @@
 Nearly every element is settled here; the loops of floor 3 hand the others, which the kernels mark,
 to the functions of _functions.pxd.
 
-f64: within 0.55 ULP, by pairs as in _functions.pxd, but for arguments with |x| <= QUICK_LIMIT only,
-    so that nothing is subnormal; logaddexp and logsubexp where the result does not cancel.
+f64: within 0.5 ULP and 2**-56 of the result, by pairs as in _functions.pxd, but for arguments with
+    |x| <= QUICK_LIMIT only, so that nothing is subnormal; logaddexp and logsubexp where the result
+    does not cancel.
 f32: in plain double arithmetic, with the size of the terms that were added up: the error is below
     2**-49 of it (a dozen roundings of 2**-53; 1.45 of them in the exponential). The result is
     settled where all numbers within 2**-46 of it round to the same float. size is infinite where

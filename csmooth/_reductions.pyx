@@ -13,13 +13,13 @@ from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift
 from csmooth._load cimport (
-    BFLOAT16, MAX_DIMS, Operand, is_simple, pack_columns, replace_masked, scatter, unconvert,
-    unpack_columns,
+    BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
 )
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
-    is_settled, load, log_sum_of_row, log_sum_value, max_of, origin_for, shift_to, special_log_sum,
-    stored_part, sum_of, take_census, weighted_log_sum,
+    is_settled, lie_side_by_side, load, log_sum_of_row, log_sum_value, max_of, origin_for,
+    output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part, sum_of,
+    take_census, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -90,26 +90,6 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
     emit(&task.out, row.out, value)
     if task.sign.data != NULL:
         emit(&task.sign, row.sign, NAN if sign == 2 else sign)
-
-
-cdef inline real* output_block(
-    const Task* task, const Row* row, Py_ssize_t start, real* buffer
-) noexcept nogil:
-    """Where to write a block of shares: in place where possible, else into the buffer."""
-    return <real*>row.out + start if task.out.direct else buffer
-
-
-cdef inline void store(
-    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* y
-) noexcept nogil:
-    """Puts masked elements right and writes the block where it was not written in place."""
-    n = stored_part(task, start, n)
-    if task.mask.data != NULL:
-        replace_masked(
-            &task.rows, &task.mask, row.mask, start, n, <real>(-INFINITY if task.is_log else 0), y
-        )
-    if not task.out.direct:
-        scatter(&task.rows, &task.out, row.out, start, n, y)
 
 
 cdef void special_shares(real kind, const Task* task, const Row* row) noexcept nogil:
@@ -233,24 +213,6 @@ cdef inline Row row_at(const Task* task, Py_ssize_t index) noexcept nogil:
     return row
 
 
-cdef inline int own_number(real kind) noexcept nogil:
-    """NumPy's number of the type."""
-    if real is double:
-        return cnp.NPY_DOUBLE
-    else:
-        return cnp.NPY_FLOAT
-
-
-cdef inline bint lie_side_by_side(const Task* task, const Operand* x, size_t size) noexcept nogil:
-    """Whether neighbouring rows are neighbouring elements, and each row has one stride."""
-    cdef int d = task.rows.outer_dims - 1
-    return (
-        task.mask.data == NULL and not x.swapped and task.rows.inner_dims == 1
-        and x.outer_strides[d] == <Py_ssize_t>size
-        and x.inner_strides[0] % <Py_ssize_t>size == 0
-    )
-
-
 cdef inline void sum_columns(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
     LogSums* sums
@@ -350,11 +312,8 @@ cdef void solve_columns(
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
     else:
-        if task.mask.data == NULL and is_simple(&task.rows, &task.x):
-            pack_columns(
-                &task.x, leader.x, task.x.outer_strides[d], task.x.inner_strides[0],
-                stored_part(task, 0, n), width, &packed[0], WIDTH,
-            )
+        if task.mask.data == NULL:
+            pack_rows(task, &task.x, leader.x, stored_part(task, 0, n), width, &packed[0])
             if task.baseline:
                 for w in range(width):
                     packed[(n - 1) * WIDTH + w] = 0
@@ -374,8 +333,7 @@ cdef void solve_columns(
         finite = finite and isfinite(m[w])
     # columns that are only read where they lie may be written where they lie as well
     out_aside = (
-        aside and not task.reduces and task.out.type_number == own_number(kind)
-        and lie_side_by_side(task, &task.out, sizeof(real))
+        aside and not task.reduces and lie_side_by_side(kind, task, &task.out)
     )
     if not finite or (aside and not task.reduces and not out_aside):
         for w in range(width):
@@ -422,8 +380,7 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
     cdef int d = task.rows.outer_dims - 1
     if stop - start > 1 and task.weights.data == NULL:
         line = task.rows.outer_shape[d]
-        aside = task.x.type_number == own_number(kind) and not task.baseline
-        aside = aside and lie_side_by_side(task, &task.x, sizeof(real))
+        aside = lie_side_by_side(kind, task, &task.x) and not task.baseline
         transpose = not aside and task.rows.length <= SHORT_ROW
         while (aside or transpose) and index < stop:
             # to the end of this line of rows, of this part, or WIDTH rows
@@ -522,16 +479,6 @@ cdef void choose_arithmetic(Task* task, bint single) noexcept nogil:
     """float for float32 and float16, but double for short rows of logarithms, most of which would
     need it after all."""
     task.single = single and not ((task.reduces or task.is_log) and task.rows.length < LONG_ROW)
-
-
-cdef void set_direct(Operand* operand, const Task* task) noexcept nogil:
-    cdef Py_ssize_t size = 4 if task.single else 8
-    cdef int number = cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE
-    operand.direct = (
-        operand.type_number == number and not task.baseline
-        and not operand.swapped and operand.aligned and task.rows.inner_dims == 1
-        and (operand.inner_strides[0] == size or task.rows.length == 1)
-    )
 
 
 cdef prepare(

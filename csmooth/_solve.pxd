@@ -14,6 +14,7 @@ A float32 row that its own accurate tier cannot answer is taken as a float64 one
 """
 from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite, ldexp
 from libc.stdint cimport int64_t
+cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real, two_sum
@@ -22,7 +23,9 @@ from csmooth._fixed cimport (
     fixed_scale,
 )
 from csmooth._kernels cimport BLOCK, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
-from csmooth._load cimport Operand, Rows, gather, replace_masked
+from csmooth._load cimport (
+    Operand, Rows, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
+)
 
 cdef enum:
     SHORT_ROW = 64  # rows up to this length are transposed in blocks and taken WIDTH at a time
@@ -56,6 +59,16 @@ cdef inline Py_ssize_t stored_part(const Task* task, Py_ssize_t start, Py_ssize_
     return n - (task.baseline and start + n == task.rows.length)
 
 
+cdef inline void set_direct(Operand* operand, const Task* task) noexcept nogil:
+    cdef Py_ssize_t size = 4 if task.single else 8
+    cdef int number = cnp.NPY_FLOAT if task.single else cnp.NPY_DOUBLE
+    operand.direct = (
+        operand.data != NULL and operand.type_number == number and not task.baseline
+        and not operand.swapped and operand.aligned and task.rows.inner_dims == 1
+        and (operand.inner_strides[0] == size or task.rows.length == 1)
+    )
+
+
 cdef inline const real* load(
     const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* buffer
 ) noexcept nogil:
@@ -78,6 +91,56 @@ cdef inline const real* load(
     if stored < n:
         buffer[stored] = 0
     return buffer
+
+
+cdef inline real* output_block(
+    const Task* task, const Row* row, Py_ssize_t start, real* buffer
+) noexcept nogil:
+    """Where to write a block of shares or gradients: in place if possible, else into the buffer."""
+    return <real*>row.out + start if task.out.direct else buffer
+
+
+cdef inline void store(
+    const Task* task, const Row* row, Py_ssize_t start, Py_ssize_t n, real* y
+) noexcept nogil:
+    """Puts masked shares right and writes the block where it was not written in place."""
+    n = stored_part(task, start, n)
+    if task.mask.data != NULL:
+        replace_masked(
+            &task.rows, &task.mask, row.mask, start, n, <real>(-INFINITY if task.is_log else 0), y
+        )
+    if not task.out.direct:
+        scatter(&task.rows, &task.out, row.out, start, n, y)
+
+
+# --- rows beside each other ----------------------------------------------------------------------
+
+
+cdef inline bint lie_side_by_side(real kind, const Task* task, const Operand* x) noexcept nogil:
+    """Whether neighbouring rows are neighbouring elements of the type itself, none masked, and each
+    row has one stride."""
+    cdef Py_ssize_t size = sizeof(real)
+    return (
+        x.type_number == own_number(kind) and task.mask.data == NULL and not x.swapped
+        and x.aligned and task.rows.inner_dims == 1
+        and x.outer_strides[task.rows.outer_dims - 1] == size and x.inner_strides[0] % size == 0
+    )
+
+
+cdef inline void pack_rows(
+    const Task* task, const Operand* x, const char* leader, Py_ssize_t n, int width, real* packed
+) noexcept nogil:
+    """The first n elements of short rows of one line: packed[j * WIDTH + w] = element j of w."""
+    cdef real buffer[SHORT_ROW]
+    cdef Py_ssize_t j, along = x.outer_strides[task.rows.outer_dims - 1]
+    cdef int w
+    if is_simple(&task.rows, x):
+        pack_columns(x, leader, along, x.inner_strides[0], n, width, packed, WIDTH)
+        return
+    for w in range(width):
+        gather(&task.rows, x, leader + w * along, 0, n, &buffer[0])
+        for j in range(n):
+            packed[j * WIDTH + w] = buffer[j]
 
 
 cdef inline const real* load_without(

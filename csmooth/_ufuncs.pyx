@@ -19,7 +19,7 @@ from csmooth._kernels cimport (
     BINARY_FUNCTIONS, EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU,
     SOFTPLUS, UNARY_FUNCTIONS, LogSum,
 )
-from csmooth._load cimport BFLOAT16, Operand, convert, unconvert
+from csmooth._load cimport BFLOAT16, Operand, convert, own_number, unconvert
 from csmooth._quick cimport QUICK_LIMIT
 from csmooth._longdouble cimport binary_of, unary_of
 from csmooth._solve cimport (
@@ -92,16 +92,7 @@ cdef struct Loop:
     int function
     int arguments
     bint checks          # whether a nan from numbers is a domain error
-    bint is_quick        # of one argument: whether there is a quick kernel for double
     Operand type         # no more than the type of arguments and result
-
-
-cdef inline int own_number(real kind) noexcept nogil:
-    """NumPy's number of the type."""
-    if real is double:
-        return cnp.NPY_DOUBLE
-    else:
-        return cnp.NPY_FLOAT
 
 
 cdef inline const real* arguments(
@@ -241,11 +232,8 @@ cdef inline void run_unary(
         y = <real*>p if direct and padded == n else &y_buffer[0]
         if real is float:
             open = kernels.map_unary_f32(loop.function, x, y, padded)
-        elif loop.is_quick:
-            open = kernels.map_unary_f64(loop.function, x, y, padded) or halves
         else:
-            kernels.map_unary(loop.function, x, y, padded, halves)
-            open = False
+            open = kernels.map_unary_f64(loop.function, x, y, padded) or halves
         if open or loop.type.type_number == BFLOAT16:
             settle_unary(loop, x, y, padded, halves, open)
         if loop.checks:
@@ -540,7 +528,6 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
             loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
         loop_table[place][i].function = function
         loop_table[place][i].checks = checks
-        loop_table[place][i].is_quick = function in (SOFTPLUS, EXPIT, LOG_EXPIT, SILU)
         loop_table[place][i].type.type_number = NUMBERS[i]
         loop_table[place][i].type.swapped = False
         loop_data[place][i] = &loop_table[place][i]

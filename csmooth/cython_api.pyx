@@ -27,15 +27,15 @@ from csmooth._status cimport FE_INVALID, feraiseexcept, raised, restore
 from csmooth._ufuncs cimport settle
 
 
-cdef inline real unary(int function, real x, bint is_quick, bint checks) noexcept nogil:
+cdef inline real unary(int function, real x, bint checks) noexcept nogil:
     """The element-wise function of one number, in the steps of run_unary in _ufuncs.pyx."""
     cdef int before = raised()
     cdef double wide = x, value
-    cdef bint open = True
+    cdef bint open
     cdef real y
     if real is float:
         open = kernels.map_unary_f32(function, &x, &y, 1)
-    elif is_quick:
+    else:
         open = kernels.map_unary_f64(function, &x, &y, 1)
     if open:
         kernels.map_unary(function, &wide, &value, 1, real is float)
@@ -89,31 +89,31 @@ cdef inline void shares(const real[::1] x, real[::1] y, bint is_log) noexcept no
 
 
 cdef double softplus(double x) noexcept nogil:
-    return unary(SOFTPLUS, x, True, False)
+    return unary(SOFTPLUS, x, False)
 
 
 cdef double inv_softplus(double y) noexcept nogil:
-    return unary(INV_SOFTPLUS, y, False, True)
+    return unary(INV_SOFTPLUS, y, True)
 
 
 cdef double expit(double x) noexcept nogil:
-    return unary(EXPIT, x, True, False)
+    return unary(EXPIT, x, False)
 
 
 cdef double logit(double p) noexcept nogil:
-    return unary(LOGIT, p, False, True)
+    return unary(LOGIT, p, True)
 
 
 cdef double log_expit(double x) noexcept nogil:
-    return unary(LOG_EXPIT, x, True, False)
+    return unary(LOG_EXPIT, x, False)
 
 
 cdef double log1mexp(double x) noexcept nogil:
-    return unary(LOG1MEXP, x, False, True)
+    return unary(LOG1MEXP, x, True)
 
 
 cdef double silu(double x) noexcept nogil:
-    return unary(SILU, x, True, False)
+    return unary(SILU, x, False)
 
 
 cdef double logaddexp(double x, double y) noexcept nogil:
@@ -154,31 +154,31 @@ cdef void log_softmax_row(const double* x, double* y, Py_ssize_t n) noexcept nog
 
 
 cdef float softplusf(float x) noexcept nogil:
-    return unary(SOFTPLUS, x, True, False)
+    return unary(SOFTPLUS, x, False)
 
 
 cdef float inv_softplusf(float y) noexcept nogil:
-    return unary(INV_SOFTPLUS, y, False, True)
+    return unary(INV_SOFTPLUS, y, True)
 
 
 cdef float expitf(float x) noexcept nogil:
-    return unary(EXPIT, x, True, False)
+    return unary(EXPIT, x, False)
 
 
 cdef float logitf(float p) noexcept nogil:
-    return unary(LOGIT, p, False, True)
+    return unary(LOGIT, p, True)
 
 
 cdef float log_expitf(float x) noexcept nogil:
-    return unary(LOG_EXPIT, x, True, False)
+    return unary(LOG_EXPIT, x, False)
 
 
 cdef float log1mexpf(float x) noexcept nogil:
-    return unary(LOG1MEXP, x, False, True)
+    return unary(LOG1MEXP, x, True)
 
 
 cdef float siluf(float x) noexcept nogil:
-    return unary(SILU, x, True, False)
+    return unary(SILU, x, False)
 
 
 cdef float logaddexpf(float x, float y) noexcept nogil:

@@ -81,7 +81,7 @@ KERNELS += [
     Kernel(f"_maps_map_{name}$", "f64", "fma", 8, hot_loops)
     for name, hot_loops in (
         ("unary", 14),
-        ("unary_f64", 4),
+        ("unary_f64", 7),
         ("unary_f32", 7),
         ("binary", 4),
         ("binary_f64", 2),

@@ -6,10 +6,10 @@ middle axes where they lie in memory, and many short rows after a transposition 
 """
 from libc.math cimport INFINITY
 from csmooth._elementary cimport real
-from csmooth._kernels cimport BLOCK, MAX_LANES, WIDTH, LogSums
+from csmooth._kernels cimport ACCURATE, BLOCK, FAST, MAX_LANES, SHARES, WIDTH, LogSums
 from csmooth._rows cimport (
-    add_block, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
-    scaled_exp, share, shift_of,
+    add_block, add_exp, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
+    scaled_share, shift_of, term_of, unscaled,
 )
 
 
@@ -27,7 +27,7 @@ cdef inline void columns_max(
 
 
 cdef inline void columns_sum_exp(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate,
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier,
     const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
     real* terms_hi, real* terms_lo
 ) noexcept nogil:
@@ -50,11 +50,10 @@ cdef inline void columns_sum_exp(
                 c[lane][w] = 0
             for j in range((size - lane + lanes - 1) // lanes):
                 for w in range(width):
-                    scaled_exp(
+                    add_exp(
                         x[(start + lane + j * lanes) * stride + w], origin[w], magic[w], lowest[w],
-                        accurate, &hi, &lo,
+                        tier, &s[lane][w], &c[lane][w], &hi, &lo,
                     )
-                    add_pair(hi, lo, &s[lane][w], &c[lane][w])
                     if terms_hi != NULL:
                         terms_hi[(start + lane + j * lanes) * WIDTH + w] = hi
                         terms_lo[(start + lane + j * lanes) * WIDTH + w] = lo
@@ -87,12 +86,12 @@ cdef inline void columns_log_sum(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
     if accurate:
         columns_sum_exp(
-            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, ACCURATE, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             <real*>NULL, <real*>NULL,
         )
     else:
         columns_sum_exp(
-            x, stride, n, width, False, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, FAST, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             <real*>NULL, <real*>NULL,
         )
     for w in range(width):
@@ -116,24 +115,26 @@ cdef inline void columns_softmax(
     cdef double s_hi[WIDTH]
     cdef double s_lo[WIDTH]
     cdef double unused
-    cdef real hi, lo
+    cdef real one, rest, scale
     cdef Py_ssize_t j
     cdef int w
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
     columns_sum_exp(
-        x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+        x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
         <real*>NULL, <real*>NULL,
     )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+        c_hi[w] = unscaled(c_hi[w])
+        c_lo[w] = unscaled(c_lo[w])
     for j in range(n):
         for w in range(width):
-            scaled_exp(
-                x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo
+            scale = term_of(
+                x[j * stride + w], origin[w], magic[w], lowest[w], &one, &rest
             )
-            y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
+            y[j * y_stride + w] = scaled_share(one, rest, scale, c_hi[w], c_lo[w])
 
 
 cdef inline void columns_log_softmax(

@@ -42,6 +42,7 @@ from csmooth._rows cimport (
     row_shares,
     row_shift,
     row_softmax,
+    row_terms,
     row_sum_exp,
     row_weighted_log_sum,
     row_weighted_sum_exp,
@@ -73,6 +74,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_weighted_log_sum = row_weighted_log_sum
     kernels.row_pairs_f64 = row_pairs[double]
     kernels.row_pairs_f32 = row_pairs[float]
+    kernels.row_terms_f64 = row_terms[double]
+    kernels.row_terms_f32 = row_terms[float]
     kernels.row_shares_f64 = row_shares[double]
     kernels.row_shares_f32 = row_shares[float]
     kernels.row_softmax_f64 = row_softmax[double]

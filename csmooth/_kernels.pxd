@@ -23,6 +23,12 @@ cdef enum:
     # Length up to which rows with a weight for each class are worked on side by side; likewise.
     MAX_SOFT = 64
 
+# How a row's terms are computed and summed; see _rows.pxd.
+cdef enum:
+    FAST
+    ACCURATE
+    SHARES
+
 cdef struct RowShift:
     # How a row is scaled (see _rows.pxd); all values are exact in the row's own type as well.
     double maximum
@@ -145,10 +151,10 @@ ctypedef struct Kernels:
     void (*row_shift_f32)(float m, float origin, RowShift* shift) noexcept nogil
 
     void (*row_sum_exp_f64)(
-        const double* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+        const double* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
     ) noexcept nogil
     void (*row_sum_exp_f32)(
-        const float* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+        const float* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
     ) noexcept nogil
     void (*row_weighted_sum_exp_f64)(
         const double* x, const double* b, Py_ssize_t n, const RowShift* shift, PairSum* total
@@ -165,6 +171,14 @@ ctypedef struct Kernels:
         double* lo
     ) noexcept nogil
     void (*row_pairs_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
+        float* lo
+    ) noexcept nogil
+    void (*row_terms_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* hi,
+        double* lo
+    ) noexcept nogil
+    void (*row_terms_f32)(
         const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
         float* lo
     ) noexcept nogil

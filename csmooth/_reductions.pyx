@@ -11,7 +11,9 @@ cimport numpy as cnp
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
-from csmooth._kernels cimport BLOCK, LONG_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift
+from csmooth._kernels cimport (
+    BLOCK, LONG_ROW, SHARES, WIDTH, LogSum, LogSums, PairSum, RowShift,
+)
 from csmooth._load cimport (
     BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
 )
@@ -131,10 +133,10 @@ cdef inline void softmax_of_block(
     total.hi = 0
     total.lo = 0
     if real is double:
-        kernels.row_pairs_f64(x, n, shift, &total, &hi[0], &lo[0])
+        kernels.row_terms_f64(x, n, shift, &total, &hi[0], &lo[0])
         kernels.row_shares_f64(&hi[0], &lo[0], n, &total, y)
     else:
-        kernels.row_pairs_f32(x, n, shift, &total, &hi[0], &lo[0])
+        kernels.row_terms_f32(x, n, shift, &total, &hi[0], &lo[0])
         kernels.row_shares_f32(&hi[0], &lo[0], n, &total, y)
     store(task, row, 0, n, y)
 
@@ -159,7 +161,7 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
         if task.rows.length <= BLOCK:
             softmax_of_block(kind, task, row, &shift, &buffer[0])
             return
-        sum_of(task, row, &buffer[0], &shift, True, -1, &total)
+        sum_of(task, row, &buffer[0], &shift, SHARES, -1, &total)
     for block in range(blocks_of(task)):
         n = block_at(task, block, &start)
         x = load(task, row, start, n, &buffer[0])

@@ -13,14 +13,20 @@ so that x_i - m is never rounded, scaling is exact, and partial sums merge by po
        at once and give the same bits.
 Invariant: s + c is a lane's sum but for the rounding of c, which is at most 2**-92 (float 2**-36)
 of the lane's own sum, or the terms that share the block and the lane with one that dwarfs them.
+
+Tiers of terms and sums, with their relative errors:
+    FAST      plain exponentials: 2**-52.4 (2**-23.4).
+    ACCURATE  pairs: 2**-58 (2**-28).
+    SHARES    for softmax: exp_parts and add_term, 2**-56 (2**-27.6). A share, with the errors of
+              its term and of the sum, is then within 0.76 (0.67) ULP, 0.5 of it its own rounding.
 """
 from libc.math cimport INFINITY, NAN, fabs, ldexp
 from csmooth._elementary cimport (
-    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, divide, exp_fast, exp_pair, fast_two_sum, fma,
-    fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
+    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, divide, exp_fast, exp_pair, exp_parts, fast_two_sum,
+    fma, fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    BLOCK, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowShift, SHARES,
 )
 
 
@@ -96,6 +102,51 @@ cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
     c[0] = c[0] + (lo + err)
 
 
+cdef inline real term_of(
+    real x, real origin, real magic, real lowest, real* one, real* rest
+) noexcept nogil:
+    """one + rest, times the result: a term of a row's sum for its shares, scaled by 2**OFFSET."""
+    cdef real d = x - origin
+    d = lowest if lowest > d else d
+    return power_of_two(exp_parts(d, magic, one, rest))
+
+
+cdef inline void add_term(real one, real rest, real scale, real* s, real* c) noexcept nogil:
+    """s + c += (one + rest) scale, for what is below 2**(OFFSET + 1/2).
+
+    In double, s takes the multiples of 2**(OFFSET - 44) without rounding them, since there are at
+    most 128 terms in a lane of a block, and c takes the rest. In float, where that grid would be
+    too coarse for many small terms, they are added as pairs.
+    """
+    cdef real high, low
+    if real is double:
+        high = magic_of(<double>0) * power_of_two(magic_of(<double>(BIAS_F64 + OFFSET_F64 - 44)))
+        high = fma(one + rest, scale, high) - high
+    else:
+        high = (one + rest) * scale
+    low = fused_multiply_add(rest, scale, fused_multiply_add(one, scale, -high))
+    if real is double:
+        s[0] = s[0] + high
+        c[0] = c[0] + low
+    else:
+        add_pair(high, low, s, c)
+
+
+cdef inline void add_exp(
+    real x, real origin, real magic, real lowest, int tier, real* s, real* c, real* hi, real* lo
+) noexcept nogil:
+    """s + c += hi + lo, the scaled term of x."""
+    cdef real scale
+    if tier == SHARES:
+        scale = term_of(x, origin, magic, lowest, hi, lo)
+        add_term(hi[0], lo[0], scale, s, c)
+        hi[0] = hi[0] * scale
+        lo[0] = lo[0] * scale
+    else:
+        scaled_exp(x, origin, magic, lowest, tier == ACCURATE, hi, lo)
+        add_pair(hi[0], lo[0], s, c)
+
+
 cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
     """The same for a block's sum; normalised, so that the rounding of lo does not grow with it."""
     add_pair(s, c, hi, lo)
@@ -138,14 +189,25 @@ cdef inline void reciprocal(double s_hi, double s_lo, real* c_hi, real* c_lo) no
     split(c, c_rest, c_hi, c_lo)
 
 
-cdef inline real share(real hi, real lo, real c_hi, real c_lo) noexcept nogil:
-    """(hi + lo) (c_hi + c_lo) / 2**OFFSET: rounded once, and once more if subnormal."""
-    cdef real y = fused_multiply_add(hi, c_hi, fused_multiply_add(hi, c_lo, lo * c_hi))
+cdef inline real unscaled(real x) noexcept nogil:
+    """x / 2**OFFSET"""
     if real is double:
-        y = y * power_of_two(magic_of(<double>(BIAS_F64 - OFFSET_F64)))
+        return x * power_of_two(magic_of(<double>(BIAS_F64 - OFFSET_F64)))
     else:
-        y = y * power_of_two(magic_of(<float>(BIAS_F32 - OFFSET_F32)))
+        return x * power_of_two(magic_of(<float>(BIAS_F32 - OFFSET_F32)))
+
+
+cdef inline real scaled_share(
+    real hi, real lo, real scale, real c_hi, real c_lo
+) noexcept nogil:
+    """(hi + lo) (c_hi + c_lo) scale: rounded once, and once more if subnormal."""
+    cdef real y = scale * fused_multiply_add(hi, c_hi, fused_multiply_add(hi, c_lo, lo * c_hi))
     return y if y == y else <real>NAN  # one nan, whose sign does not depend on its history
+
+
+cdef inline real share(real hi, real lo, real c_hi, real c_lo) noexcept nogil:
+    """(hi + lo) (c_hi + c_lo) / 2**OFFSET, for a stored term."""
+    return scaled_share(hi, lo, unscaled(<real>1), c_hi, c_lo)
 
 
 cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexcept nogil:
@@ -194,24 +256,33 @@ cdef inline void row_shift(real m, real origin, RowShift* shift) noexcept nogil:
 
 
 cdef inline void row_sum_exp(
-    const real* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
 ) noexcept nogil:
-    """Adds one block of a row to its sum; relative error 2**-58 if accurate, else 2**-52.4."""
-    if accurate:
-        row_block_sum(x, n, shift, True, total, <real*>NULL, <real*>NULL)
+    """Adds one block of a row to its sum, by the terms of a tier."""
+    if tier == FAST:
+        row_block_sum(x, n, shift, FAST, total, <real*>NULL, <real*>NULL)
+    elif tier == ACCURATE:
+        row_block_sum(x, n, shift, ACCURATE, total, <real*>NULL, <real*>NULL)
     else:
-        row_block_sum(x, n, shift, False, total, <real*>NULL, <real*>NULL)
+        row_block_sum(x, n, shift, SHARES, total, <real*>NULL, <real*>NULL)
 
 
 cdef inline void row_pairs(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
 ) noexcept nogil:
     """The accurate sum of one block, and its terms hi + lo."""
-    row_block_sum(x, n, shift, True, total, hi, lo)
+    row_block_sum(x, n, shift, ACCURATE, total, hi, lo)
+
+
+cdef inline void row_terms(
+    const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
+) noexcept nogil:
+    """The same for shares."""
+    row_block_sum(x, n, shift, SHARES, total, hi, lo)
 
 
 cdef inline void row_block_sum(
-    const real* x, Py_ssize_t n, const RowShift* shift, bint accurate, PairSum* total,
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total,
     real* terms_hi, real* terms_lo
 ) noexcept nogil:
     """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL."""
@@ -228,8 +299,9 @@ cdef inline void row_block_sum(
         c[lane] = 0
     for i in range(n // lanes):
         for lane in range(lanes):
-            scaled_exp(x[i * lanes + lane], origin, magic, lowest, accurate, &hi, &lo)
-            add_pair(hi, lo, &s[lane], &c[lane])
+            add_exp(
+                x[i * lanes + lane], origin, magic, lowest, tier, &s[lane], &c[lane], &hi, &lo
+            )
             if terms_hi != NULL:
                 terms_hi[i * lanes + lane] = hi
                 terms_lo[i * lanes + lane] = lo
@@ -240,8 +312,7 @@ cdef inline void row_block_sum(
         for lane in range(<int>(n % lanes)):
             tail[lane] = x[lane]
         for lane in range(lanes):
-            scaled_exp(tail[lane], origin, magic, lowest, accurate, &hi, &lo)
-            add_pair(hi, lo, &s[lane], &c[lane])
+            add_exp(tail[lane], origin, magic, lowest, tier, &s[lane], &c[lane], &hi, &lo)
             tail[lane] = hi
             rest[lane] = lo
         if terms_hi != NULL:
@@ -349,12 +420,14 @@ cdef inline void row_softmax(
 ) noexcept nogil:
     """The shares of one block of a row; y may be x."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
-    cdef real hi, lo, c_hi, c_lo
+    cdef real one, rest, scale, c_hi, c_lo
     cdef Py_ssize_t i
     reciprocal(total.hi, total.lo, &c_hi, &c_lo)
+    c_hi = unscaled(c_hi)
+    c_lo = unscaled(c_lo)
     for i in range(n):
-        scaled_exp(x[i], origin, magic, lowest, True, &hi, &lo)
-        y[i] = share(hi, lo, c_hi, c_lo)
+        scale = term_of(x[i], origin, magic, lowest, &one, &rest)
+        y[i] = scaled_share(one, rest, scale, c_hi, c_lo)
 
 
 cdef inline void row_shares(

@@ -22,7 +22,9 @@ from csmooth._fixed cimport (
     FixedSum, fixed_add, fixed_add_expm1, fixed_begin, fixed_is_negative, fixed_log, fixed_log1p,
     fixed_scale,
 )
-from csmooth._kernels cimport BLOCK, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowShift
+from csmooth._kernels cimport (
+    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowShift,
+)
 from csmooth._load cimport (
     Operand, Rows, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
 )
@@ -217,7 +219,7 @@ cdef inline real origin_for(real m) noexcept nogil:
 
 
 cdef inline void sum_of(
-    const Task* task, const Row* row, real* buffer, const RowShift* shift, bint accurate,
+    const Task* task, const Row* row, real* buffer, const RowShift* shift, int tier,
     Py_ssize_t without, PairSum* total
 ) noexcept nogil:
     """The scaled sum of a row but for one element."""
@@ -229,9 +231,9 @@ cdef inline void sum_of(
         n = block_at(task, block, &start)
         x = load_without(task, row, start, n, buffer, without)
         if real is double:
-            kernels.row_sum_exp_f64(x, n, shift, accurate, total)
+            kernels.row_sum_exp_f64(x, n, shift, tier, total)
         else:
-            kernels.row_sum_exp_f32(x, n, shift, accurate, total)
+            kernels.row_sum_exp_f32(x, n, shift, tier, total)
 
 
 cdef inline double log_sum_value(double maximum, double hi, double lo) noexcept nogil:
@@ -276,7 +278,7 @@ cdef inline bint sum_of_rest(
     if second - shift.origin < -1050000.0:
         return False
     shift_to(second, shift.origin, rest_shift)
-    sum_of(task, row, buffer, rest_shift, True, index, rest)
+    sum_of(task, row, buffer, rest_shift, ACCURATE, index, rest)
     return True
 
 
@@ -288,11 +290,11 @@ cdef inline void log_sum_double(
     cdef PairSum total
     shift_to(m, origin_for(m), &shift)
     if begins_fast(task):
-        sum_of(task, row, buffer, &shift, False, -1, &total)
+        sum_of(task, row, buffer, &shift, FAST, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
         if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, False):
             return
-    sum_of(task, row, buffer, &shift, True, -1, &total)
+    sum_of(task, row, buffer, &shift, ACCURATE, -1, &total)
     kernels.row_log_sum(&shift, &total, sum)
     if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, True):
         return
@@ -316,11 +318,11 @@ cdef inline void log_sum_of_row(
     else:
         shift_to(m, origin_for(m), &shift)
         if begins_fast(task):
-            sum_of(task, row, buffer, &shift, False, -1, &total)
+            sum_of(task, row, buffer, &shift, FAST, -1, &total)
             kernels.row_log_sum(&shift, &total, sum)
             if is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
                 return
-        sum_of(task, row, buffer, &shift, True, -1, &total)
+        sum_of(task, row, buffer, &shift, ACCURATE, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
         if not is_settled(m, task, sum.maximum, sum.rest, sum.hi, True):
             log_sum_double(task, row, m, &wide[0], sum)

@@ -44,6 +44,7 @@ from csmooth._rows cimport (
     row_softmax,
     row_terms,
     row_sum_exp,
+    row_sum_once,
     row_weighted_log_sum,
     row_weighted_sum_exp,
 )
@@ -68,6 +69,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_shift_f32 = row_shift[float]
     kernels.row_sum_exp_f64 = row_sum_exp[double]
     kernels.row_sum_exp_f32 = row_sum_exp[float]
+    kernels.row_sum_once_f64 = row_sum_once[double]
+    kernels.row_sum_once_f32 = row_sum_once[float]
     kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
     kernels.row_log_sum = row_log_sum
     kernels.row_log_sum_of_rest = row_log_sum_of_rest

@@ -156,6 +156,12 @@ ctypedef struct Kernels:
     void (*row_sum_exp_f32)(
         const float* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
     ) noexcept nogil
+    bint (*row_sum_once_f64)(
+        const double* x, Py_ssize_t n, RowShift* shift, PairSum* total
+    ) noexcept nogil
+    bint (*row_sum_once_f32)(
+        const float* x, Py_ssize_t n, RowShift* shift, PairSum* total
+    ) noexcept nogil
     void (*row_weighted_sum_exp_f64)(
         const double* x, const double* b, Py_ssize_t n, const RowShift* shift, PairSum* total
     ) noexcept nogil

@@ -20,12 +20,12 @@ from csmooth._elementary cimport (
     magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    LANES_F64, MAX_SOFT, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
+    BLOCK, LANES_F64, MAX_SOFT, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
     TargetBlock,
 )
 from csmooth._rows cimport (
-    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, share, shift_of,
-    split,
+    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, scaled_share, share,
+    shift_of, split, term_of, unscaled,
 )
 
 
@@ -177,7 +177,7 @@ cdef inline void columns_target_gradient(
     cdef real lowest[WIDTH]
     cdef real c_hi[WIDTH]
     cdef real c_lo[WIDTH]
-    cdef real hi, lo
+    cdef real hi, lo, scale
     cdef double unused
     cdef Py_ssize_t j
     cdef int w
@@ -193,10 +193,21 @@ cdef inline void columns_target_gradient(
         for w in range(width):
             origin[w] = origin_of(m[w])
             shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
-        for j in range(n):
+        if n <= BLOCK:
+            for j in range(n):
+                for w in range(width):
+                    scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo)
+                    y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
+        else:  # as row_softmax
             for w in range(width):
-                scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo)
-                y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
+                c_hi[w] = unscaled(c_hi[w])
+                c_lo[w] = unscaled(c_lo[w])
+            for j in range(n):
+                for w in range(width):
+                    scale = term_of(
+                        x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo
+                    )
+                    y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
     for w in range(width):
         y[block.target[w] * y_stride + w] = <real>block.gradient[w]
 

@@ -19,9 +19,9 @@ from csmooth._load cimport (
 )
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
-    is_settled, lie_side_by_side, load, log_sum_of_row, log_sum_value, max_of, origin_for,
-    output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part, sum_of,
-    take_census, weighted_log_sum,
+    find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row, log_sum_value, max_of,
+    origin_for, output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part,
+    sum_of, take_census, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -74,7 +74,6 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
     cdef real buffer[BLOCK]
     cdef double wide[BLOCK]
     cdef LogSum sum
-    cdef real m
     cdef double value
     cdef int sign
     if task.weights.data != NULL:
@@ -82,9 +81,7 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
         if task.sign.data == NULL and sign == -1:
             value = NAN
     else:
-        m = max_of(task, row, &buffer[0], -1)
-        if isfinite(m):
-            log_sum_of_row(task, row, m, &buffer[0], &sum)
+        if find_log_sum(task, row, &buffer[0], &sum):
             value = log_sum_result(task, row, &sum)
         else:
             value = special_log_sum(task, row, &wide[0])
@@ -150,13 +147,17 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
     cdef const real* x
     cdef real* y
     cdef Py_ssize_t block, start, n
-    cdef real m = max_of(task, row, &buffer[0], -1)
-    if not isfinite(m):
+    cdef real m
+    cdef bint finite
+    if task.is_log:
+        finite = find_log_sum(task, row, &buffer[0], &sum)
+    else:
+        m = max_of(task, row, &buffer[0], -1)
+        finite = isfinite(m)
+    if not finite:
         special_shares(kind, task, row)
         return
-    if task.is_log:
-        log_sum_of_row(task, row, m, &buffer[0], &sum)
-    else:
+    if not task.is_log:
         shift_to(m, origin_for(m), &shift)
         if task.rows.length <= BLOCK:
             softmax_of_block(kind, task, row, &shift, &buffer[0])
@@ -263,7 +264,7 @@ cdef void log_sum_columns(
             sums.rest[w], sums.hi[w], sums.lo[w] = fast.rest[w], fast.hi[w], fast.lo[w]
         elif not is_settled(<real>0, task, sums.maximum[w], sums.rest[w], sums.hi[w], True):
             row = row_at(task, first + w)
-            log_sum_of_row(task, &row, m[w], &buffer[0], &sum)
+            log_sum_of_row(task, &row, m[w], False, &buffer[0], &sum)
             sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
 
 

@@ -148,7 +148,12 @@ cdef inline void add_exp(
 
 
 cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
-    """The same for a block's sum; normalised, so that the rounding of lo does not grow with it."""
+    """The same for a block's sum; normalised, so that the rounding of lo does not grow with it.
+
+    The block's sum is normalised first: so it is the same whether it is added here or has been kept
+    in a total of its own.
+    """
+    s = two_sum(s, c, &c)
     add_pair(s, c, hi, lo)
     hi[0] = two_sum(hi[0], lo[0], lo)
 
@@ -260,32 +265,36 @@ cdef inline void row_sum_exp(
 ) noexcept nogil:
     """Adds one block of a row to its sum, by the terms of a tier."""
     if tier == FAST:
-        row_block_sum(x, n, shift, FAST, total, <real*>NULL, <real*>NULL)
+        row_block_sum(x, n, shift, FAST, total, <real*>NULL, <real*>NULL, <real*>NULL)
     elif tier == ACCURATE:
-        row_block_sum(x, n, shift, ACCURATE, total, <real*>NULL, <real*>NULL)
+        row_block_sum(x, n, shift, ACCURATE, total, <real*>NULL, <real*>NULL, <real*>NULL)
     else:
-        row_block_sum(x, n, shift, SHARES, total, <real*>NULL, <real*>NULL)
+        row_block_sum(x, n, shift, SHARES, total, <real*>NULL, <real*>NULL, <real*>NULL)
 
 
 cdef inline void row_pairs(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
 ) noexcept nogil:
     """The accurate sum of one block, and its terms hi + lo."""
-    row_block_sum(x, n, shift, ACCURATE, total, hi, lo)
+    row_block_sum(x, n, shift, ACCURATE, total, hi, lo, <real*>NULL)
 
 
 cdef inline void row_terms(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
 ) noexcept nogil:
     """The same for shares."""
-    row_block_sum(x, n, shift, SHARES, total, hi, lo)
+    row_block_sum(x, n, shift, SHARES, total, hi, lo, <real*>NULL)
 
 
 cdef inline void row_block_sum(
     const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total,
-    real* terms_hi, real* terms_lo
+    real* terms_hi, real* terms_lo, real* m
 ) noexcept nogil:
-    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL."""
+    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL.
+
+    Unless m is NULL, the block is whole and another whole one follows, whose maxima are put into
+    m[0 ... LANES].
+    """
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef real s[MAX_LANES]
     cdef real c[MAX_LANES]
@@ -305,6 +314,8 @@ cdef inline void row_block_sum(
             if terms_hi != NULL:
                 terms_hi[i * lanes + lane] = hi
                 terms_lo[i * lanes + lane] = lo
+            if m != NULL:
+                m[lane] = greater(x[BLOCK + i * lanes + lane], m[lane])
     if n % lanes:
         x += n - n % lanes
         for lane in range(lanes):
@@ -325,6 +336,60 @@ cdef inline void row_block_sum(
             add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
         half //= 2
     add_block(s[0], c[0], &total.hi, &total.lo)
+
+
+cdef inline bint row_sum_once(
+    const real* x, Py_ssize_t n, RowShift* shift, PairSum* total
+) noexcept nogil:
+    """The FAST sum of a row of several blocks that is read from memory only once.
+
+    The maximum of a block is found while the block before it is summed, on the scale of its own
+    maximum; the sums are brought to one scale by powers of two, exactly. False for infinities, nan
+    and rows with origins other than 0.
+    """
+    cdef real maxima[MAX_LANES]
+    cdef RowShift own
+    cdef PairSum part
+    cdef real m = row_max(x, BLOCK)
+    cdef Py_ssize_t size, start = 0
+    cdef double down
+    cdef int lane
+    total.hi = 0
+    total.lo = 0
+    shift.maximum = -INFINITY
+    shift.exponent = 0
+    while start < n:
+        if not fabs(m) < INFINITY or origin_of(m) != 0:
+            return False
+        row_shift(m, <real>0, &own)
+        size = n - start if n - start < BLOCK else BLOCK
+        part.hi = 0
+        part.lo = 0
+        if n - start >= 2 * BLOCK:
+            for lane in range(MAX_LANES):
+                maxima[lane] = -INFINITY
+            row_block_sum(
+                x + start, BLOCK, &own, FAST, &part, <real*>NULL, <real*>NULL, &maxima[0]
+            )
+            m = row_max(&maxima[0], MAX_LANES)
+        else:
+            row_block_sum(
+                x + start, size, &own, FAST, &part, <real*>NULL, <real*>NULL, <real*>NULL
+            )
+            m = row_max(x + start + size, n - start - size)
+        start += size
+        down = power_of_two(magic_of(<double>max(
+            <double>BIAS_F64 - fabs(own.exponent - shift.exponent), <double>0
+        )))
+        if own.maximum > shift.maximum:
+            total.hi = total.hi * down
+            total.lo = total.lo * down
+            shift[0] = own
+        else:
+            part.hi = part.hi * down
+            part.lo = part.lo * down
+        add_block(part.hi, part.lo, &total.hi, &total.lo)
+    return fabs(total.hi) < INFINITY
 
 
 cdef inline void row_weighted_sum_exp(

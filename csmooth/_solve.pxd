@@ -283,13 +283,13 @@ cdef inline bint sum_of_rest(
 
 
 cdef inline void log_sum_double(
-    const Task* task, const Row* row, double m, double* buffer, LogSum* sum
+    const Task* task, const Row* row, double m, bint fast, double* buffer, LogSum* sum
 ) noexcept nogil:
-    """The log-sum of a row with the finite maximum m."""
+    """The log-sum of a row with the finite maximum m; fast: that tier may be tried."""
     cdef RowShift shift, rest_shift
     cdef PairSum total
     shift_to(m, origin_for(m), &shift)
-    if begins_fast(task):
+    if fast and begins_fast(task):
         sum_of(task, row, buffer, &shift, FAST, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
         if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, False):
@@ -307,17 +307,17 @@ cdef inline void log_sum_double(
 
 
 cdef inline void log_sum_of_row(
-    const Task* task, const Row* row, real m, real* buffer, LogSum* sum
+    const Task* task, const Row* row, real m, bint fast, real* buffer, LogSum* sum
 ) noexcept nogil:
     """The same in the row's own type, in double where that does not settle it."""
     cdef RowShift shift
     cdef PairSum total
     cdef double wide[BLOCK]
     if real is double:
-        log_sum_double(task, row, m, buffer, sum)
+        log_sum_double(task, row, m, fast, buffer, sum)
     else:
         shift_to(m, origin_for(m), &shift)
-        if begins_fast(task):
+        if fast and begins_fast(task):
             sum_of(task, row, buffer, &shift, FAST, -1, &total)
             kernels.row_log_sum(&shift, &total, sum)
             if is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
@@ -325,7 +325,44 @@ cdef inline void log_sum_of_row(
         sum_of(task, row, buffer, &shift, ACCURATE, -1, &total)
         kernels.row_log_sum(&shift, &total, sum)
         if not is_settled(m, task, sum.maximum, sum.rest, sum.hi, True):
-            log_sum_double(task, row, m, &wide[0], sum)
+            log_sum_double(task, row, m, True, &wide[0], sum)
+
+
+cdef inline bint log_sum_at_once(
+    real kind, const Task* task, const Row* row, LogSum* sum
+) noexcept nogil:
+    """The log-sum by the fast tier of a long row that lies in memory and is read only once.
+
+    False where that is not possible, and nothing is known of the row.
+    """
+    cdef RowShift shift
+    cdef PairSum total
+    cdef Py_ssize_t n = task.rows.length
+    if n <= BLOCK or not task.x.direct or task.mask.data != NULL:
+        return False
+    if real is double:
+        if not kernels.row_sum_once_f64(<const double*>row.x, n, &shift, &total):
+            return False
+    else:
+        if not kernels.row_sum_once_f32(<const float*>row.x, n, &shift, &total):
+            return False
+    kernels.row_log_sum(&shift, &total, sum)
+    return True
+
+
+cdef inline bint find_log_sum(
+    const Task* task, const Row* row, real* buffer, LogSum* sum
+) noexcept nogil:
+    """The log-sum of a row; False for one whose maximum is not finite."""
+    cdef real m = 0
+    cdef bint summed = log_sum_at_once(m, task, row, sum)
+    if summed and is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
+        return True
+    m = <real>sum.maximum if summed else max_of(task, row, buffer, -1)
+    if not isfinite(m):
+        return False
+    log_sum_of_row(task, row, m, not summed, buffer, sum)
+    return True
 
 
 # --- cancellation ---------------------------------------------------------------------------------

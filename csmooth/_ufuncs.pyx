@@ -287,7 +287,7 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     if function == LOGSUBEXP:
         task.weights.data = <char*>&weights[0]
         return weighted_log_sum(&task, &row, &buffer[0], &sign)
-    log_sum_of_row(&task, &row, x if x > y else y, &buffer[0], &sum)
+    log_sum_of_row(&task, &row, x if x > y else y, True, &buffer[0], &sum)
     m = log_sum_value(sum.maximum, sum.hi, sum.lo)
     return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, sum.hi) else m
 

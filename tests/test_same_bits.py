@@ -177,6 +177,38 @@ def test_layouts(name, dtype, shape, rng, same_bits):
                 same_bits(call(name, y, axis=axis), expected, f"{layout} {kind} axis={axis}")
 
 
+def long_rows(rng, n, dtype):
+    """Rows of several blocks whose maxima rise, fall and lie far from each other: (name, row)."""
+    x = rng.normal(0.0, 3.0, n)
+    blocks = np.arange(n) // 2048
+    yield "level", x
+    yield "rising", x + 9.0 * blocks
+    yield "falling", x - 9.0 * blocks
+    yield "far apart", x + rng.permutation(np.linspace(-100.0, 100.0, blocks[-1] + 1))[blocks]
+    yield "beyond the scale", x - 700.0 * (blocks % 2 == 0)
+    yield "another origin", x - 3e6 * (blocks == 1)
+    yield "all of another origin", x + 3e6
+    yield "low", x - 1e5
+    yield "a block of -inf", np.where(blocks == 1, -np.inf, x)
+    yield "inf in the end", np.where(np.arange(n) == n - 1, np.inf, x)
+    yield "nan in the end", np.where(np.arange(n) == n - 1, np.nan, x)
+    yield "one winner", np.where(np.arange(n) == n - 2, 50.0, x)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["logsumexp", "log_softmax"])
+@pytest.mark.parametrize("n", [2049, 4095, 4096, 4097, 6144, 7001])
+def test_long_rows_are_read_once_with_the_same_bits(name, dtype, n, rng, same_bits):
+    """A contiguous row, the same row strided, and the same row as a column."""
+    for kind, row in long_rows(rng, n, dtype):
+        x = row.astype(dtype)
+        apart = np.repeat(x, 2)[::2]
+        beside = np.repeat(x[:, None], 3, axis=1)
+        expected = call(name, x, axis=0)
+        same_bits(call(name, apart, axis=0), expected, kind)
+        same_bits(call(name, beside, axis=0)[..., 1], expected, kind)
+
+
 @every_dtype
 @every_function
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 70, 3), (65, 2, 33), (1, 5, 1)])

@@ -18,7 +18,7 @@ Tiers of terms and sums, with their relative errors:
     FAST      plain exponentials: 2**-52.4 (2**-23.4).
     ACCURATE  pairs: 2**-58 (2**-28).
     SHARES    for softmax: exp_parts and add_term, 2**-56 (2**-27.6). A share, with the errors of
-              its term and of the sum, is then within 0.76 (0.67) ULP, 0.5 of it its own rounding.
+              its term and of the sum, is then within 0.74 (0.66) ULP, 0.5 of it its own rounding.
 """
 from libc.math cimport INFINITY, NAN, fabs, ldexp
 from csmooth._elementary cimport (

@@ -408,7 +408,7 @@ def test_a_misrounding_next_to_the_middle_is_caught():
     assert nearest(value, "float32") == 2.0**-148
     for got, error in ((2.0**-148, 0.5), (2.0**-149, math.nextafter(0.5, 1.0))):
         case = cases.Case("silu", "float32", "subnormal elements", 0, x, {}, "")
-        verdict, = judge._judge_case(case, [judge._Answer(np.array([got]))])
+        verdict, = judge.judge_case(case, [judge.Answer(np.array([got]))])
         assert verdict.max == error
         assert verdict.right == (error == 0.5)
 

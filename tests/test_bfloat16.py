@@ -60,9 +60,9 @@ def test_one_ulp_is_one_ulp(function):
                 ).astype("bfloat16") if right.ndim == 1 and right.size == 3 else right
 
     row = np.array([0.0, 1.0, 2.0]).astype("bfloat16")
-    verdict, = judge._judge_case(
+    verdict, = judge.judge_case(
         cases.Case(function, "bfloat16", "ordinary", 0, row, {}, ""),
-        [judge._Answer(wrong(row).astype(float))])
+        [judge.Answer(wrong(row).astype(float))])
     assert 0.5 <= verdict.max <= 1.5
     assert verdict.right < 3
 

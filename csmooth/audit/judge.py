@@ -31,7 +31,8 @@ from csmooth.audit.oracles import Oracle
 from csmooth.audit.subjects import TIMEOUT, Failure, Subject, load, numbers, result_shape
 from csmooth.audit.ulp import format_of, nearest, scalar_ulp_error
 
-__all__ = ["HISTOGRAM_EDGES", "AuditResult", "Breach", "Record", "Worst", "run"]
+__all__ = ["HISTOGRAM_EDGES", "Answer", "AuditResult", "Breach", "Record", "Verdict", "Worst",
+           "extract", "judge_case", "run", "workers"]
 
 #: Family whose answers are exact: any deviation is a finding of its own.
 _EXACT_FAMILY = "special values"
@@ -258,16 +259,38 @@ class AuditResult:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """The elements of a subject's answer that are judged, as float64, which is exact."""
+class Answer:
+    """The elements of a subject's answer that are judged.
+
+    Attributes
+    ----------
+    value : ndarray
+        As float64, which is exact.
+    sign : ndarray or None
+        Signs of the sums, of a call with ``return_sign``.
+    """
 
     value: np.ndarray
     sign: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """One subject's errors on one case, and the element of the largest."""
+class Verdict:
+    """One subject's errors on one case.
+
+    Attributes
+    ----------
+    errors : ndarray
+        In ULP, of each judged element.
+    right : int
+        How many elements are correctly rounded.
+    position : int
+        Flat position of the largest error in the result.
+    got, truth : str
+        There: what the subject answered, or how it failed, and the true value.
+    screened : int
+        Elements of a long array, of which only the suspects are judged.
+    """
 
     errors: np.ndarray
     right: int
@@ -287,6 +310,7 @@ def _text(value: Any) -> str:
 
 #: What truths are taken from unless a run says otherwise.
 _ORACLE = Oracle()
+        """The largest error."""
 
 
 def _truth_of(case: Case, oracle: Oracle) -> tuple[list[Any], list[Any] | None]:
@@ -302,21 +326,36 @@ def _truth_of(case: Case, oracle: Oracle) -> tuple[list[Any], list[Any] | None]:
     return both[0], both[1] if len(both) > 1 else None
 
 
-def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None], oracle: Oracle = _ORACLE
-                ) -> list[_Verdict | None]:
-    """Compute the truth once and hold every subject's answer against it."""
+def judge_case(case: Case, answers: Sequence[Answer | Failure | None], oracle: Oracle = _ORACLE
+               ) -> list[Verdict | None]:
+    """Compute the truth of a case once and hold every subject's answer against it.
+
+    Parameters
+    ----------
+    case : Case
+        The call.
+    answers : sequence of Answer, Failure or None
+        Of each subject, from `extract`; None where it was not asked.
+    oracle : Oracle, optional
+        Where the truth is from.
+
+    Returns
+    -------
+    list of Verdict or None
+        Of each subject.
+    """
     if all(answer is None for answer in answers):
         return [None] * len(answers)
     form = format_of(case.dtype)
     values, signs = _truth_of(case, oracle)
     rounded = [nearest(value, case.dtype) for value in values]
-    verdicts: list[_Verdict | None] = []
+    verdicts: list[Verdict | None] = []
     for answer in answers:
         if answer is None:
             verdicts.append(None)
             continue
         if isinstance(answer, Failure):
-            verdicts.append(_Verdict(np.full(max(1, len(values)), math.inf), 0, 0, answer.reason,
+            verdicts.append(Verdict(np.full(max(1, len(values)), math.inf), 0, 0, answer.reason,
                                      _text(values[0]) if values else "an empty array"))
             continue
         errors = [scalar_ulp_error(got, value, form)
@@ -337,26 +376,26 @@ def _judge_case(case: Case, answers: Sequence[_Answer | Failure | None], oracle:
             if signs is not None:
                 got += f", sign {answer.sign[worst]:g}"
                 truth_text += f", sign {signs[worst]:g}"
-        verdicts.append(_Verdict(
+        verdicts.append(Verdict(
             np.array(errors), sum(right),
             worst if case.positions is None else int(case.positions[worst]), got, truth_text))
     return verdicts
 
 
-def _screen_case(case: Case, answers: Sequence[_Answer | Failure | None], oracle: Oracle
-                 ) -> list[_Verdict | None]:
+def _screen_case(case: Case, answers: Sequence[Answer | Failure | None], oracle: Oracle
+                 ) -> list[Verdict | None]:
     """Judge the elements of a long array whose errors are largest by an estimate."""
     guess = estimate.estimate(case)
     suspects: set[int] = set()
     for answer in answers:
-        if guess is not None and isinstance(answer, _Answer):
+        if guess is not None and isinstance(answer, Answer):
             for bound in estimate.errors(answer.value, *guess, case.dtype):
                 suspects.update(np.argsort(bound)[-_SUSPECTS:].tolist())
     each = _results_each(case)
     rows = sorted({place // each for place in suspects})
     places = [row * each + i for row in rows for i in range(each)]
-    few = replace(case, x=case.x[rows], more=tuple(y[rows] for y in case.more))
-    verdicts = _judge_case(few, [_Answer(answer.value[places]) if isinstance(answer, _Answer)
+    part = replace(case, x=case.x[rows], more=tuple(y[rows] for y in case.more))
+    verdicts = judge_case(part, [Answer(answer.value[places]) if isinstance(answer, Answer)
                                  else answer for answer in answers], oracle)
     return [verdict and replace(verdict, screened=len(case.x) * each,
                                 position=places[verdict.position] if places else 0)
@@ -381,11 +420,11 @@ def _sharpen(case: Case, answer: list[float], values: list[Any], rounded: list[f
             errors[i] = math.nextafter(spec.CORRECTLY_ROUNDED, math.inf)
 
 
-_Task = list[tuple[Case, list[_Answer | Failure | None]]]
+_Task = list[tuple[Case, list[Answer | Failure | None]]]
 
 
-def _judge_task(task: _Task, oracle: Oracle) -> list[list[_Verdict | None]]:
-    verdicts = [(_screen_case if case.many else _judge_case)(case, answers, oracle)
+def _judge_task(task: _Task, oracle: Oracle) -> list[list[Verdict | None]]:
+    verdicts = [(_screen_case if case.many else judge_case)(case, answers, oracle)
                 for case, answers in task]
     oracle.flush()
     return verdicts
@@ -394,8 +433,21 @@ def _judge_task(task: _Task, oracle: Oracle) -> list[list[_Verdict | None]]:
 # -------------------------------------------------------------------------------- in this process
 
 
-def _extract(case: Case, answer: Any) -> _Answer | Failure:
-    """Take the judged elements out of what a subject returned."""
+def extract(case: Case, answer: Any) -> Answer | Failure:
+    """Take the judged elements out of what a subject returned.
+
+    Parameters
+    ----------
+    case : Case
+        The call.
+    answer : object
+        What `csmooth.audit.subjects.Subject.answer` gave.
+
+    Returns
+    -------
+    Answer or Failure
+        A failure if the answer has not the numbers that the call asks for.
+    """
     if isinstance(answer, Failure):
         return answer
     signed = bool(case.kwargs.get("return_sign"))
@@ -414,7 +466,7 @@ def _extract(case: Case, answer: Any) -> _Answer | Failure:
                 array = array.astype(case.dtype)
             array = array.astype(np.float64)
         parts.append(array.ravel() if case.positions is None else array.ravel()[case.positions])
-    return _Answer(*parts)
+    return Answer(*parts)
 
 
 def _tasks(generated: Iterable[Case], subjects: Sequence[Subject], late: Callable[[], bool]
@@ -431,10 +483,10 @@ def _tasks(generated: Iterable[Case], subjects: Sequence[Subject], late: Callabl
                 if task:
                     yield task
                 task, rows = [], 1
-        answers: list[_Answer | Failure | None] = []
+        answers: list[Answer | Failure | None] = []
         for subject in subjects:
             if subject.accepts(case.function, case.kwargs):
-                answers.append(_extract(case, subject.answer(case.function, case.x, case.kwargs,
+                answers.append(extract(case, subject.answer(case.function, case.x, case.kwargs,
                                                              *case.more)))
             else:
                 answers.append(None)
@@ -453,9 +505,9 @@ def _abbreviated(array: Any) -> str:
     return f"[{numbers}]"
 
 
-def _repeats(alone: Case, position: int, verdict: _Verdict, subject: Subject) -> bool:
+def _repeats(alone: Case, position: int, verdict: Verdict, subject: Subject) -> bool:
     """Tell whether an element or row gets by itself the answer that it got among others."""
-    answer = _extract(alone, subject.answer(alone.function, alone.x, alone.kwargs, *alone.more))
+    answer = extract(alone, subject.answer(alone.function, alone.x, alone.kwargs, *alone.more))
     if isinstance(answer, Failure):
         return answer.reason == verdict.got
     return repr(float(answer.value[position])) == verdict.got
@@ -520,7 +572,7 @@ class _Book:
     tallies: dict[tuple[str, ...], _Tally] = field(default_factory=dict)
     breaches: list[Breach] = field(default_factory=list)
 
-    def worst(self, case: Case, verdict: _Verdict, subject: Subject) -> Worst:
+    def worst(self, case: Case, verdict: Verdict, subject: Subject) -> Worst:
         position = verdict.position
         if spec.get(case.function).kind == "elementwise":
             alone = case.at(position)
@@ -541,7 +593,7 @@ class _Book:
                                 written=subject.written(case.function))
         return Worst(case.label, text, literal, position, verdict.got, verdict.truth)
 
-    def enter(self, task: _Task, verdicts: list[list[_Verdict | None]]) -> None:
+    def enter(self, task: _Task, verdicts: list[list[Verdict | None]]) -> None:
         for (case, _), per_subject in zip(task, verdicts, strict=True):
             for subject, verdict in zip(self.subjects, per_subject, strict=True):
                 if case.function not in subject.functions:

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csmooth import spec
-from csmooth.audit import cases, estimate, judge
+from csmooth.audit import cases, estimate
 from csmooth.audit.cases import Case
+from csmooth.audit.judge import Answer, judge_case
 from csmooth.audit.single import ask, put
 from csmooth.audit.subjects import Failure, Subject
 from csmooth.audit.ulp import format_of
@@ -347,8 +348,8 @@ class ElementSearch(Search):
         if estimated is not None:
             chosen = _promising(*estimate.errors(answer.value, *estimated, self.dtype), certify)
         errors = np.zeros(len(candidates))
-        errors[chosen] = judge._judge_case(self._together(candidates[chosen]),
-                                           [judge._Answer(answer.value[chosen])])[0].errors
+        errors[chosen] = judge_case(self._together(candidates[chosen]),
+                                    [Answer(answer.value[chosen])])[0].errors
         return errors
 
     def known(self, path: str | Path) -> float:
@@ -462,7 +463,7 @@ class RowSearch(Search):
                     low[i], high[i] = (bound.max() for bound in bounds)
         errors = np.zeros(len(candidates))
         for i in _promising(low, high, certify):
-            errors[i] = judge._judge_case(candidates[i], [answers[i]])[0].max
+            errors[i] = judge_case(candidates[i], [answers[i]])[0].max
         return errors
 
     def around(self, candidate: Case) -> list[Case]:

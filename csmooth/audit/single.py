@@ -24,8 +24,9 @@ import mpmath
 import numpy as np
 
 from csmooth import spec
-from csmooth.audit import judge, truth
+from csmooth.audit import truth
 from csmooth.audit.cases import Case
+from csmooth.audit.judge import Answer, Verdict, extract, judge_case
 from csmooth.audit.subjects import Failure, Subject
 from csmooth.audit.ulp import Format
 
@@ -247,7 +248,7 @@ def condition(function: str, *arguments: float | Sequence[float], position: int 
 # ----------------------------------------------------------------------------------------- judging
 
 
-def ask(subject: Subject, case: Case) -> judge._Answer | Failure:
+def ask(subject: Subject, case: Case) -> Answer | Failure:
     """Put one case to one subject, and take the judged elements out of what it returns.
 
     Parameters
@@ -258,13 +259,12 @@ def ask(subject: Subject, case: Case) -> judge._Answer | Failure:
 
     Returns
     -------
-    _Answer or Failure
-        Of `csmooth.audit.judge`.
+    Answer or Failure
     """
-    return judge._extract(case, subject.answer(case.function, case.x, case.kwargs, *case.more))
+    return extract(case, subject.answer(case.function, case.x, case.kwargs, *case.more))
 
 
-def put(subject: Subject, case: Case) -> tuple[judge._Answer | Failure, judge._Verdict]:
+def put(subject: Subject, case: Case) -> tuple[Answer | Failure, Verdict]:
     """Put one case to one subject and judge the answer.
 
     Parameters
@@ -275,11 +275,10 @@ def put(subject: Subject, case: Case) -> tuple[judge._Answer | Failure, judge._V
 
     Returns
     -------
-    (_Answer or Failure, _Verdict)
-        Of `csmooth.audit.judge`.
+    (Answer or Failure, Verdict)
     """
     answer = ask(subject, case)
-    return answer, judge._judge_case(case, [answer])[0]
+    return answer, judge_case(case, [answer])[0]
 
 
 @dataclass(frozen=True)
@@ -380,7 +379,7 @@ def judge_rows(subjects: Sequence[Subject], functions: Iterable[str],
     return judged
 
 
-def _at(answer: judge._Answer | Failure, verdict: judge._Verdict, i: int) -> tuple[str, float]:
+def _at(answer: Answer | Failure, verdict: Verdict, i: int) -> tuple[str, float]:
     """One element of a verdict: what was answered, and its error."""
     if isinstance(answer, Failure):
         return answer.reason, math.inf

@@ -147,7 +147,11 @@ def test_a_brief_run_is_combined(run, path, tmp_path):
                                                                 total.worst)
         assert record.histogram == total.histogram
         assert record.points == []
-        assert math.isnan(record.median_ulp)
+        parts = [r.errors for r in run.result.records if (r.subject, r.function, r.dtype) == (
+            record.subject, record.function, record.dtype)]
+        assert record.median_ulp == np.median(np.concatenate(parts))
+    for record in records.brief(records.read(path)).result.records:
+        assert math.isnan(record.median_ulp)        # a file has no single errors
     assert (tmp_path / "brief.json").stat().st_size < path.stat().st_size / 2
     assert report.markdown(again) == report.markdown(run)
 

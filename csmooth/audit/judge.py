@@ -101,7 +101,7 @@ class Record:
         Calls with an argument that the subject does not have.
     max_ulp, mean_ulp, median_ulp : float
         Errors in ULP; nan where a number is due, infinities, wrong signs and exceptions count
-        as infinite.  Of combined records the median is nan: it does not follow from theirs.
+        as infinite.  The median is nan where records were combined that were read from a file.
     infinite : int
         Elements whose error is infinite.
     max_finite_ulp : float
@@ -120,6 +120,8 @@ class Record:
         largest element of the row, or of the argument; elements of infinite size are left out.
     """
 
+    errors : ndarray or None
+        The error of each element judged, which the median of combined records needs; not stored.
     subject: str
     function: str
     dtype: str
@@ -139,6 +141,8 @@ class Record:
     points: list[tuple[float, float]] = field(default_factory=list)
 
 
+    errors: np.ndarray | None = field(default=None, repr=False, compare=False,
+                                      metadata={"stored": False})
 @dataclass(frozen=True)
 class Breach:
     """A bound of the registry that a subject breaks, or a special value it misses.
@@ -251,6 +255,9 @@ class AuditResult:
         if total.count:
             total.mean_ulp = sum(r.mean_ulp * (r.count / total.count) for r in chosen)
             total.correctly_rounded = sum(r.correctly_rounded * r.count for r in chosen
+            if all(r.errors is not None for r in chosen):
+                total.errors = np.concatenate([r.errors for r in chosen])
+                total.median_ulp = float(np.median(total.errors))
                                           ) / total.count
         return total
 
@@ -544,6 +551,7 @@ class _Tally:
 
 
 def _sizes(case: Case, count: int) -> np.ndarray:
+            record.errors = errors
     """Size of the input of each judged element: of its arguments, or of the whole row."""
     arguments = [np.abs(np.asarray(a, dtype=np.float64)) for a in (case.x, *case.more)]
     sizes = np.maximum.reduce(np.broadcast_arrays(*arguments)).ravel()

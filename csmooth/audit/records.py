@@ -165,7 +165,8 @@ def select(run: Run, subjects: Sequence[str] = (), functions: Sequence[str] = ()
 def _stored(cls: type) -> dict[str, Any]:
     """The fields of a dataclass that a file holds, with their types."""
     hints = typing.get_type_hints(cls)
-    names = _SUBJECT_FIELDS if cls is Subject else [f.name for f in fields(cls)]
+    names = _SUBJECT_FIELDS if cls is Subject else [f.name for f in fields(cls)
+                                                    if f.metadata.get("stored", True)]
     return {name: hints[name] for name in names}
 
 

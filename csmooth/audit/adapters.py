@@ -1,6 +1,8 @@
 """PyTorch and JAX under the names and calls of the registry, with NumPy arrays in and out.
 
 `torch` and `jax` are made when they are first asked for, and need the library of that name.
+JAX compiles a function anew for each shape; each is compiled as a whole (`jax.jit`), as it is in
+programs, rather than operation by operation.
 """
 
 from __future__ import annotations
@@ -69,19 +71,24 @@ def _jax() -> SimpleNamespace:
     jax.config.update("jax_enable_x64", True)
 
     def slicewise(function: Any) -> Any:
+        compiled = jax.jit(function, static_argnames="axis")
+
         def call(x: Any, axis: Any = None, *, where: Any = None) -> np.ndarray:
-            return np.asarray(function(numpy.asarray(x), axis=axis, where=where))
+            return np.asarray(compiled(x, axis=axis, where=where))
 
         return call
 
     def elementwise(function: Any) -> Any:
+        compiled = jax.jit(function)
         if function is numpy.logaddexp:
-            return lambda x, y: np.asarray(function(numpy.asarray(x), numpy.asarray(y)))
-        return lambda x: np.asarray(function(numpy.asarray(x)))
+            return lambda x, y: np.asarray(compiled(x, y))
+        return lambda x: np.asarray(compiled(x))
+
+    total = jax.jit(nn.logsumexp, static_argnames=("axis", "keepdims", "return_sign"))
 
     def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False,
                   return_sign: bool = False, *, where: Any = None) -> Any:
-        return nn.logsumexp(numpy.asarray(a), axis, b, keepdims, return_sign, where)
+        return total(a, axis, b=b, keepdims=keepdims, return_sign=return_sign, where=where)
 
     made = SimpleNamespace(
         __version__=jax.__version__,

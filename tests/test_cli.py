@@ -183,6 +183,21 @@ def test_as_a_module():
     assert failed.stderr.count("\n") == 1
 
 
+def test_files_of_the_current_folder_are_not_taken_for_modules(tmp_path):
+    """As the installed command, which starts without ``-P``."""
+    (tmp_path / "folder").mkdir()
+    for name in ("random", "pickle", "numpy"):
+        (tmp_path / "folder" / f"{name}.py").write_text("raise SystemExit('the wrong file')\n")
+    script = tmp_path / "csmooth-command.py"
+    script.write_text("import sys\nfrom csmooth.audit.cli import main\n"
+                      "if __name__ == '__main__':\n    sys.exit(main())\n")
+    folder = str(pathlib.Path(csmooth.__file__).parents[1])
+    command = [sys.executable, str(script), "audit", "scipy", *SMALL[:-2], "--jobs", "2"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": folder},
+                          cwd=tmp_path / "folder", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_leaves_early_is_no_failure():
     folder = str(pathlib.Path(csmooth.__file__).parents[1])
     reading, writing = os.pipe()

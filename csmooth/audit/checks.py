@@ -23,7 +23,7 @@ import numpy as np
 from csmooth import spec
 from csmooth.audit import cases, truth
 from csmooth.audit.subjects import Failure, Reply, Subject, numbers, result_shape
-from csmooth.audit.ulp import format_of, scalar_ulp_error
+from csmooth.audit.ulp import format_of, measure
 
 __all__ = ["CHECKS", "Check", "Finding", "run"]
 
@@ -680,7 +680,7 @@ def _underflow(ask: _Ask, inputs: Sequence[_Arguments]) -> _Violation | None:
             continue
         true = truth.evaluate(ask.function, *arguments, dtype=ask.dtype).ravel().tolist()
         for got, value in zip(answer.astype(np.float64).ravel().tolist(), true, strict=True):
-            if scalar_ulp_error(got, value, format_of(ask.dtype)) > _LOST:
+            if measure(value, format_of(ask.dtype))(got) > _LOST:
                 found.append(_Violation(f"gives {got!r}, the truth is "
                                         f"{mpmath.nstr(mpmath.mpf(value), 12)}", arguments))
     return min(found, key=lambda one: one.arguments[0].size, default=None)

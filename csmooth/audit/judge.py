@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import os
 import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from csmooth.audit.checks import CHECKS, Finding
 from csmooth.audit.checks import run as run_checks
 from csmooth.audit.oracles import Oracle
 from csmooth.audit.subjects import TIMEOUT, Failure, Subject, load, numbers, result_shape
-from csmooth.audit.ulp import format_of, nearest, scalar_ulp_error
+from csmooth.audit.ulp import format_of, measure, nearest
 
 __all__ = ["HISTOGRAM_EDGES", "Answer", "AuditResult", "Breach", "Record", "Verdict", "Worst",
            "extract", "judge_case", "run", "workers"]
@@ -118,10 +120,10 @@ class Record:
         Size of the input and error in ULP, for a plot: sorted by size, the elements are cut into
         at most 60 groups of which each gives its largest error.  The size is that of the
         largest element of the row, or of the argument; elements of infinite size are left out.
-    """
-
     errors : ndarray or None
         The error of each element judged, which the median of combined records needs; not stored.
+    """
+
     subject: str
     function: str
     dtype: str
@@ -139,10 +141,10 @@ class Record:
     worst: Worst | None = None
     histogram: list[int] = field(default_factory=lambda: [0] * (len(HISTOGRAM_EDGES) + 2))
     points: list[tuple[float, float]] = field(default_factory=list)
-
-
     errors: np.ndarray | None = field(default=None, repr=False, compare=False,
                                       metadata={"stored": False})
+
+
 @dataclass(frozen=True)
 class Breach:
     """A bound of the registry that a subject breaks, or a special value it misses.
@@ -253,11 +255,11 @@ class AuditResult:
             if total.worst is None or r.max_ulp > total.max_ulp:
                 total.max_ulp, total.worst, total.family = r.max_ulp, r.worst, r.family
         if total.count:
-            total.mean_ulp = sum(r.mean_ulp * (r.count / total.count) for r in chosen)
-            total.correctly_rounded = sum(r.correctly_rounded * r.count for r in chosen
             if all(r.errors is not None for r in chosen):
                 total.errors = np.concatenate([r.errors for r in chosen])
                 total.median_ulp = float(np.median(total.errors))
+            total.mean_ulp = sum(r.mean_ulp * (r.count / total.count) for r in chosen)
+            total.correctly_rounded = sum(r.correctly_rounded * r.count for r in chosen
                                           ) / total.count
         return total
 
@@ -308,6 +310,7 @@ class Verdict:
 
     @property
     def max(self) -> float:
+        """The largest error."""
         return float(self.errors.max(initial=0.0))
 
 
@@ -317,7 +320,6 @@ def _text(value: Any) -> str:
 
 #: What truths are taken from unless a run says otherwise.
 _ORACLE = Oracle()
-        """The largest error."""
 
 
 def _truth_of(case: Case, oracle: Oracle) -> tuple[list[Any], list[Any] | None]:
@@ -356,6 +358,7 @@ def judge_case(case: Case, answers: Sequence[Answer | Failure | None], oracle: O
     form = format_of(case.dtype)
     values, signs = _truth_of(case, oracle)
     rounded = [nearest(value, case.dtype) for value in values]
+    measures = [measure(value, form) for value in values]
     verdicts: list[Verdict | None] = []
     for answer in answers:
         if answer is None:
@@ -365,8 +368,8 @@ def judge_case(case: Case, answers: Sequence[Answer | Failure | None], oracle: O
             verdicts.append(Verdict(np.full(max(1, len(values)), math.inf), 0, 0, answer.reason,
                                      _text(values[0]) if values else "an empty array"))
             continue
-        errors = [scalar_ulp_error(got, value, form)
-                  for got, value in zip(answer.value.tolist(), values, strict=True)]
+        errors = [error_of(got)
+                  for got, error_of in zip(answer.value.tolist(), measures, strict=True)]
         right = [got == nearby or (got != got and nearby != nearby)
                  for got, nearby in zip(answer.value.tolist(), rounded, strict=True)]
         if spec.get(case.function).kind == "elementwise":
@@ -397,7 +400,8 @@ def _screen_case(case: Case, answers: Sequence[Answer | Failure | None], oracle:
     for answer in answers:
         if guess is not None and isinstance(answer, Answer):
             for bound in estimate.errors(answer.value, *guess, case.dtype):
-                suspects.update(np.argsort(bound)[-_SUSPECTS:].tolist())
+                place = max(0, bound.size - _SUSPECTS)
+                suspects.update(np.argpartition(bound, place)[place:].tolist())
     each = _results_each(case)
     rows = sorted({place // each for place in suspects})
     places = [row * each + i for row in rows for i in range(each)]
@@ -547,11 +551,11 @@ class _Tally:
             record.histogram = [*np.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1).tolist(),
                                 errors.size - finite.size]
             record.points = _points(sizes, errors)
+            record.errors = errors
         return record
 
 
 def _sizes(case: Case, count: int) -> np.ndarray:
-            record.errors = errors
     """Size of the input of each judged element: of its arguments, or of the whole row."""
     arguments = [np.abs(np.asarray(a, dtype=np.float64)) for a in (case.x, *case.more)]
     sizes = np.maximum.reduce(np.broadcast_arrays(*arguments)).ravel()
@@ -603,6 +607,7 @@ class _Book:
 
     def enter(self, task: _Task, verdicts: list[list[Verdict | None]]) -> None:
         for (case, _), per_subject in zip(task, verdicts, strict=True):
+            sizes = _sizes(case, max((v.errors.size for v in per_subject if v), default=0))
             for subject, verdict in zip(self.subjects, per_subject, strict=True):
                 if case.function not in subject.functions:
                     continue                        # a note says so
@@ -620,7 +625,7 @@ class _Book:
                     record.count += verdict.errors.size
                     tally.right += verdict.right
                     tally.errors.append(verdict.errors)
-                    tally.sizes.append(_sizes(case, verdict.errors.size))
+                    tally.sizes.append(sizes[:verdict.errors.size])
                 if record.worst is None or verdict.max > record.max_ulp:
                     record.max_ulp = verdict.max
                     record.worst = self.worst(case, verdict, subject)
@@ -651,6 +656,32 @@ class _Book:
 
         self.breaches.sort(key=place)
         return sorted(records, key=place)
+
+
+def workers() -> BaseContext:
+    """Give the way in which worker processes are started, and prepare for it.
+
+    Returns
+    -------
+    multiprocessing.context.BaseContext
+        Not fork: the parent may hold threads, its subjects' or the progress display's.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])      # imported once for all of them
+    # The server would find a file like random.py of the current folder before Python's own module.
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
+    return context
 
 
 def _versions(subjects: Sequence[Subject]) -> dict[str, str]:
@@ -733,6 +764,7 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
                 raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
     start = time.perf_counter()
     truths = Oracle(oracle, None if cache is None else str(cache))
+    context = workers() if jobs > 1 else None       # it starts while the subjects are loaded
     wanted = tuple(functions) if functions else None
     only = wanted[0] if wanted and len(wanted) == 1 else None
     loaded = [load(s, only, timeout=timeout) if isinstance(s, str) else s for s in subjects]
@@ -786,11 +818,8 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     findings: list[Finding] = []
     pool = None
     try:
-        if jobs > 1:
-            methods = multiprocessing.get_all_start_methods()
-            # Not fork: the parent may hold threads, its subjects' or the progress display's.
-            method = "forkserver" if "forkserver" in methods else "spawn"
-            pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(method))
+        if context is not None:
+            pool = ProcessPoolExecutor(jobs, context)
         for part in parts:
             generated = itertools.chain.from_iterable(
                 cases.generate(*part, functions=wanted, seed=seed, quick=quick, full=full,

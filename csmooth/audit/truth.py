@@ -351,21 +351,29 @@ def _group(values: np.ndarray, weights: np.ndarray) -> _Groups:
 _sums: OrderedDict[bytes, _Sum] = OrderedDict()
 
 
+def _digest(values: np.ndarray, rest: bytes) -> bytes:
+    digest = hashlib.blake2b(values.tobytes())
+    digest.update(rest)
+    return digest.digest()
+
+
 def _sum_of(values: np.ndarray, weights: np.ndarray | None) -> _Sum:
-    """Give the row's sum, the one already at work if the same groups were asked for lately.
+    """Give the row's sum, the one already at work if the row was asked for lately.
 
     The order of the row does not matter: functions of one row, and its permutations, share it.
     """
-    groups = _count(values) if weights is None else _group(values, weights)
-    digest = hashlib.blake2b(groups[0].tobytes())
-    digest.update(repr(groups[1:]).encode())
-    key = digest.digest()
-    if key not in _sums:
-        _sums[key] = _Sum(*groups)
-    _sums.move_to_end(key)
-    while len(_sums) > _CACHED_ROWS:
+    row = _digest(values, b"" if weights is None else weights.tobytes())
+    if row not in _sums:
+        groups = _count(values) if weights is None else _group(values, weights)
+        sorted_row = _digest(groups[0], repr(groups[1:]).encode())
+        if sorted_row not in _sums:
+            _sums[sorted_row] = _Sum(*groups)
+        _sums[row] = _sums[sorted_row]
+        _sums.move_to_end(sorted_row)
+    _sums.move_to_end(row)
+    while len(_sums) > 2 * _CACHED_ROWS:            # each under both names
         _sums.popitem(last=False)
-    return _sums[key]
+    return _sums[row]
 
 
 # ----------------------------------------------------------------------------- the three functions

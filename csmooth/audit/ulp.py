@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Format", "format_of", "nearest", "ulp", "ulp_error"]
+__all__ = ["Format", "format_of", "measure", "nearest", "ulp", "ulp_error"]
 
 #: Bits kept of the numerator when an exact quotient becomes a float: more than the 53 that a
 #: float holds, the rest being folded into the last one so that it still rounds to nearest.
@@ -127,6 +128,11 @@ def _quotient(n: int, d: int, e: int) -> float:
     """n/d * 2**e as the nearest float, the largest finite one where it is beyond; n >= 0."""
     if n == 0:
         return 0.0
+    if d == 1 and n.bit_length() < sys.float_info.max_exp:
+        try:
+            return math.ldexp(float(n), e)          # rounded by float alone
+        except OverflowError:
+            return sys.float_info.max
     shift = d.bit_length() - n.bit_length() + _QUOTIENT_BITS
     if shift >= 0:
         q, rest = divmod(n << shift, d)
@@ -217,34 +223,46 @@ def nearest(truth: Any, dtype: Any = np.float64) -> float:
     return sign * math.ldexp(q, unit)
 
 
-def scalar_ulp_error(got: float, truth: Any, form: Format) -> float:
-    """Do the work of `ulp_error` for one pair of numbers and a format already looked up."""
+def measure(truth: Any, form: Format) -> Callable[[float], float]:
+    """Prepare one truth for many numbers.
+
+    Parameters
+    ----------
+    truth : float, int, Fraction or mpmath.mpf
+        The true value.
+    form : Format
+        Whose spacing is the unit.
+
+    Returns
+    -------
+    callable
+        Gives the error of one number as `ulp_error` does.
+    """
     exact = _exact(truth)
     if isinstance(exact, float):
-        same = got == exact or (math.isnan(got) and math.isnan(exact))
-        return 0.0 if same else math.inf
-    if math.isnan(got):
-        return math.inf
+        return lambda got: 0.0 if got == exact or (got != got and exact != exact) else math.inf
     n, d, e = exact
-    negative, n = n < 0, abs(n)
-    exponent = _exponent(n, d, e) if n else form.floor
-    beyond = math.isinf(got)
-    if beyond:
+    exponent = _exponent(abs(n), d, e) if n else form.floor
+    unit = form.ulp_exponent(exponent)
+
+    def error(got: float) -> float:
+        if math.isfinite(got):
+            fraction, f = math.frexp(got)
+            m, f = int(fraction * 2.0**53), f - 53
         # An infinity stands for the first number beyond the format.  It is right from there on,
         # a neighbour of truths above the largest number, and infinitely wrong below.
-        if (got < 0) != negative or n == 0 or exponent < form.max_exponent - 1:
+        elif got != got or n == 0 or (got < 0) != (n < 0) or exponent < form.max_exponent - 1:
             return math.inf
-        if exponent >= form.max_exponent:
+        elif exponent >= form.max_exponent:
             return 0.0
-        m, f = 1, form.max_exponent
-    else:
-        m, _, f = _exact(abs(got))
-        if (got < 0) != negative:
-            m = -m
-    low = min(e, f)
-    distance = abs((m * d << (f - low)) - (n << (e - low)))
-    error = _quotient(distance, d, low - form.ulp_exponent(exponent))
-    return math.inf if beyond and error >= 1.0 else error
+        else:
+            m, f = (-1 if got < 0 else 1), form.max_exponent
+        low = min(e, f)
+        distance = abs((m * d << (f - low)) - (n << (e - low)))
+        off = _quotient(distance, d, low - unit)
+        return off if off < 1.0 or math.isfinite(got) else math.inf
+
+    return error
 
 
 def ulp_error(got: Any, truth: Any, dtype: Any = np.float64) -> Any:
@@ -279,10 +297,10 @@ def ulp_error(got: Any, truth: Any, dtype: Any = np.float64) -> Any:
     if np.ndim(got) == 0 and np.ndim(truth) == 0:
         if isinstance(truth, np.ndarray):
             truth = truth.item()
-        return scalar_ulp_error(float(got), truth, form)
+        return measure(truth, form)(float(got))
     got, truth = np.asarray(got), np.asarray(truth)
     if got.shape != truth.shape:
         raise ValueError(f"got has shape {got.shape}, truth has shape {truth.shape}")
-    errors = [scalar_ulp_error(float(g), t, form)
+    errors = [measure(t, form)(float(g))
               for g, t in zip(got.ravel(), truth.ravel(), strict=True)]
     return np.array(errors, dtype=np.float64).reshape(got.shape)

@@ -246,6 +246,36 @@ def test_time_is_shared_and_progress_told():
     assert all(h.measured for h in hunts)
 
 
+def test_processes_change_nothing():
+    subjects = [load("numpy"), load("numpy-naive"), load("csmooth.audit.recipes.naive")]
+    chosen = {"functions": ["expit", "softmax"], "inputs": 300, "families": ["ordinary elements",
+                                                                            "ordinary"]}
+    told = []
+    alone = search.hunt(subjects, **chosen)
+    many = search.hunt(subjects, **chosen, jobs=3, progress=lambda *what: told.append(what[1:]))
+    for subject in subjects:
+        subject.close()
+    assert told == [(i, 6) for i in range(6)]
+    assert [h.subject for h in many] == [h.subject for h in alone]
+    for one, other in zip(alone, many, strict=True):
+        assert one.measured == other.measured
+        assert one.worst.literal == other.worst.literal
+        assert one.worst.error == other.worst.error
+        assert other.worst.subject is other.subject
+
+
+def test_fewer_searches_than_processes_are_done_in_several_ways():
+    (found,) = search.hunt([load("numpy")], functions=["expit"], families=["ordinary elements"],
+                           seconds=0.2, jobs=2)
+    hunts = [search.start(load("numpy"), "expit", "float64", seed=cases.DEFAULT_SEED,
+                          families=["ordinary elements"], part=part) for part in (0, 1)]
+    for one in hunts:
+        one.run(inputs=1)
+    drawn = [one.worst()[0].case.x.tolist() for one in hunts]
+    assert drawn[0] != drawn[1]
+    assert found.measured >= sum(one.measured for one in hunts)
+
+
 def test_files(tmp_path):
     path = tmp_path / "expit.txt"
     found = only(SHIFTED, "expit", inputs=1500).worst

@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     amount.add_argument("--quick", action="store_true", help="fewer and shorter inputs")
     amount.add_argument("--full", action="store_true", help="five times as many inputs")
     audit.add_argument("--jobs", type=_positive, metavar="N",
-                       help="processes that compute truths (default: the cores, at most "
-                            f"{_MOST_JOBS} but for --exhaustive)")
+                       help="processes that compute truths, or search (default: the cores; at "
+                            f"most {_MOST_JOBS} for truths)")
     audit.add_argument("--check", action="extend", nargs="+", metavar="NAME",
                        help="put only these checks, or none (default: all; none where --family is "
                             "given)")
@@ -231,7 +231,8 @@ def _audit(options: argparse.Namespace, command: str) -> int:
     from csmooth.audit.subjects import TIMEOUT, SubjectError
 
     if options.exhaustive:
-        return _exhaustive(options)
+        with _workers():
+            return _exhaustive(options)
     for name in ("slice", "sample", "resume", "record"):
         if getattr(options, name) not in (None, False):
             raise _Refusal(f"--{name} goes with --exhaustive")
@@ -255,7 +256,7 @@ def _audit(options: argparse.Namespace, command: str) -> int:
     families, checks = options.family, options.check
     if checks == ["none"]:
         families, checks = families or tuple(cases.FAMILIES), None
-    with _progress() as show:
+    with _progress() as show, _workers():
         try:
             result = judge.run(options.subjects or ("csmooth", "scipy"),
                                functions=options.function, dtypes=options.dtype,
@@ -269,10 +270,17 @@ def _audit(options: argparse.Namespace, command: str) -> int:
                                cache=None if options.no_cache else cache.folder())
         except (SubjectError, OracleError, ValueError) as error:
             raise _Refusal(str(error)) from error
-        except BrokenExecutor as error:
-            raise _Refusal(f"a worker process ended before its time ({error}); "
-                           "--jobs 1 does without them") from error
     return _report(records.describe(result, command), options, writers)
+
+
+@contextlib.contextmanager
+def _workers() -> Iterator[None]:
+    """Refuse to go on without a worker process."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        raise _Refusal(f"a worker process ended before its time ({error}); "
+                       "--jobs 1 does without them") from error
 
 
 @contextlib.contextmanager
@@ -308,7 +316,7 @@ def _chosen(options: argparse.Namespace, what: str, *unused: str) -> list[Subjec
     from csmooth.audit import cases
     from csmooth.audit.subjects import TIMEOUT, SubjectError, load
 
-    _refuse(options, what, ("quick", "full", "jobs", "check", "budget", "no_cache", "markdown",
+    _refuse(options, what, ("quick", "full", "check", "budget", "no_cache", "markdown",
                             "json", "brief", "html", "read", "compare", "hex", "list", *unused))
     for name in options.function or ():
         if name not in spec.names():
@@ -339,7 +347,7 @@ def _single(options: argparse.Namespace) -> int:
         raise _Refusal("--input does not go with numbers after --")
     if not options.function:
         raise _Refusal("say which function the numbers are for, as in --function logsumexp")
-    subjects = _chosen(options, "an input", "family", "seed")
+    subjects = _chosen(options, "an input", "family", "seed", "jobs")
     try:
         if options.input is not None:
             rows, dtype = single.read_rows(options.input)
@@ -367,10 +375,11 @@ def _search(options: argparse.Namespace) -> int:
         raise _Refusal(f"--save: {options.save} is not a folder, which several functions need")
     if options.save is not None and not options.save.absolute().parent.is_dir():
         raise _Refusal(f"--save: there is no directory {options.save.absolute().parent}")
-    with _progress() as show:
+    with _progress() as show, _workers():
         hunts = search.hunt(subjects, functions=functions, dtypes=options.dtype or ("float64",),
                             families=options.family or (), seconds=options.search, progress=show,
-                            seed=cases.DEFAULT_SEED if options.seed is None else options.seed)
+                            seed=cases.DEFAULT_SEED if options.seed is None else options.seed,
+                            jobs=options.jobs or _cores())
     _show(report.console(), functools.partial(search.print_hunts, hunts))
     if options.save is not None:
         try:
@@ -512,9 +521,6 @@ def _exhaustive(options: argparse.Namespace) -> int:
             passed = passed and not tally.misrounded
     except (OSError, ValueError, TypeError, ArithmeticError) as error:
         raise _Refusal(str(error)) from error
-    except BrokenExecutor as error:
-        raise _Refusal(f"a worker process ended before its time ({error}); "
-                       "--jobs 1 does without them") from error
     return _OK if passed else _BROKEN
 
 

@@ -18,11 +18,14 @@ gives the same result again.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import zlib
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +35,9 @@ import numpy as np
 from csmooth import spec
 from csmooth.audit import cases, estimate
 from csmooth.audit.cases import Case
-from csmooth.audit.judge import Answer, judge_case
+from csmooth.audit.judge import Answer, judge_case, workers
 from csmooth.audit.single import ask, put
-from csmooth.audit.subjects import Failure, Subject
+from csmooth.audit.subjects import Failure, Subject, load
 from csmooth.audit.ulp import format_of
 
 if TYPE_CHECKING:
@@ -638,7 +641,7 @@ class Hunt:
 
 
 def start(subject: Subject, function: str, dtype: str, *, seed: int,
-          families: Sequence[str] = ()) -> Search:
+          families: Sequence[str] = (), part: int = 0) -> Search:
     """Prepare a search, of the kind that the function needs.
 
     Parameters
@@ -651,6 +654,8 @@ def start(subject: Subject, function: str, dtype: str, *, seed: int,
         Of all chance, with the names of the three.
     families : sequence of str, optional
         Draw from these only.
+    part : int, optional
+        Other numbers give searches of the same that go other ways.
 
     Returns
     -------
@@ -658,13 +663,80 @@ def start(subject: Subject, function: str, dtype: str, *, seed: int,
     """
     kind = ElementSearch if spec.get(function).kind == "elementwise" else RowSearch
     names = zlib.crc32(f"{subject.name} {function} {dtype}".encode())
-    return kind(subject, function, dtype, np.random.default_rng([seed, names]), families)
+    stream = [seed, names, *([part] if part else [])]
+    return kind(subject, function, dtype, np.random.default_rng(stream), families)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What one search is for, in this process or another."""
+
+    subject: Subject
+    function: str
+    dtype: str
+    seed: int
+    families: Sequence[str]
+    part: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"{self.subject.name} {self.function} {self.dtype}"
+
+    def pursue(self, end: float, inputs: float) -> Hunt:
+        """Search until a time of `time.monotonic`, or for a number of inputs."""
+        search = start(self.subject, self.function, self.dtype, seed=self.seed,
+                       families=self.families, part=self.part)
+        left = max(end - time.monotonic(), _MOMENT)
+        search.run(seconds=(1.0 - _SHRINKING) * left, inputs=inputs)
+        worst = next(iter(search.worst()), None)
+        short = search.short(max(end - time.monotonic(), _MOMENT))
+        return Hunt(self.subject, self.function, self.dtype, worst, short, search.measured)
+
+
+def _with(subject: Any, hunt: Hunt) -> Hunt:
+    """Put a subject into what was found; one with a process of its own cannot travel."""
+    worst, short = (found and replace(found, subject=subject) for found in (hunt.worst, hunt.short))
+    return replace(hunt, subject=subject, worst=worst, short=short)
+
+
+def _elsewhere(target: _Target, source: tuple[str, str | None, float], end: float, inputs: float
+               ) -> Hunt:
+    """Load the subject in this process, and search."""
+    subject = load(source[0], source[1], timeout=source[2])
+    try:
+        return _with(None, replace(target, subject=subject).pursue(end, inputs))
+    finally:
+        subject.close()
+
+
+def _at_once(targets: Sequence[_Target], end: float, inputs: float, jobs: int,
+             told: Callable[[_Target], None]) -> list[Hunt]:
+    """Search in several processes, which load the subjects themselves."""
+    hunts: dict[int, Hunt] = {}
+    waiting, running = deque(enumerate(targets)), {}
+    with ProcessPoolExecutor(jobs, workers()) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    now, rounds = time.monotonic(), math.ceil(len(waiting) / jobs)
+                    place, target = waiting.popleft()
+                    told(target)
+                    running[pool.submit(
+                        _elsewhere, replace(target, subject=replace(target.subject, functions={},
+                                                                    host=None)),
+                        target.subject.source, now + (end - now) / rounds, inputs)] = place
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    place = running.pop(future)
+                    hunts[place] = _with(targets[place].subject, future.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [hunts[place] for place in range(len(targets))]
 
 
 def hunt(subjects: Sequence[Subject], *, functions: Sequence[str] = (),
          dtypes: Sequence[str] = ("float64",), families: Sequence[str] = (),
          seed: int = cases.DEFAULT_SEED, seconds: float = math.inf, inputs: float = math.inf,
-         progress: Callable[[str, int, int], None] | None = None) -> list[Hunt]:
+         jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Hunt]:
     """Search for the worst input of every subject and function.
 
     Parameters
@@ -679,6 +751,10 @@ def hunt(subjects: Sequence[Subject], *, functions: Sequence[str] = (),
         For all searches together; each gets its share of what is left.
     inputs : float, optional
         For each search; so limited, it gives the same in every run.
+    jobs : int, optional
+        Processes that search at once, if all subjects are from `csmooth.audit.subjects.load`,
+        which they call again.  Where there are fewer searches than processes, and no limit of
+        inputs, each is done in several ways at once, and the worst that one of them found counts.
     progress : callable, optional
         Called as ``progress(what, done, total)`` before each search.
 
@@ -694,20 +770,34 @@ def hunt(subjects: Sequence[Subject], *, functions: Sequence[str] = (),
     (inf, [1024.0])
     """
     end = time.monotonic() + seconds
-    targets = [(subject, function, dtype) for function in functions or spec.names()
+    targets = [_Target(subject, function, dtype, seed, tuple(families))
+               for function in functions or spec.names()
                for dtype in dtypes for subject in subjects if function in subject.functions]
-    hunts = []
-    for i, (subject, function, dtype) in enumerate(targets):
+    if any(subject.source is None for subject in subjects):
+        jobs = 1
+    ways = max(1, jobs // max(1, len(targets))) if inputs == math.inf else 1
+    targets = [replace(target, part=part) for target in targets for part in range(ways)]
+    started = itertools.count()
+
+    def told(target: _Target) -> None:
         if progress is not None:
-            progress(f"{subject.name} {function} {dtype}", i, len(targets))
-        search = start(subject, function, dtype, seed=seed, families=families)
-        now = time.monotonic()
-        share = max((end - now) / (len(targets) - i), _MOMENT)
-        search.run(seconds=(1.0 - _SHRINKING) * share, inputs=inputs)
-        worst = next(iter(search.worst()), None)
-        short = search.short(max(now + share - time.monotonic(), _MOMENT))
-        hunts.append(Hunt(subject, function, dtype, worst, short, search.measured))
-    return hunts
+            progress(target.title, next(started), len(targets))
+
+    if jobs > 1:
+        hunts = _at_once(targets, end, inputs, jobs, told)
+    else:
+        hunts = []
+        for i, target in enumerate(targets):
+            told(target)
+            now = time.monotonic()
+            hunts.append(target.pursue(now + (end - now) / (len(targets) - i), inputs))
+    return [_best(hunts[i:i + ways]) for i in range(0, len(hunts), ways)]
+
+
+def _best(hunts: Sequence[Hunt]) -> Hunt:
+    """Take the worst input that any of several searches for the same found."""
+    best = max(hunts, key=lambda h: h.worst.error if h.worst is not None else -1.0)
+    return replace(best, measured=sum(h.measured for h in hunts))
 
 
 def save(found: Sequence[Found], path: str | Path, *, dry_run: bool = False) -> list[str]:

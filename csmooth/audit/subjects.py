@@ -17,7 +17,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -206,6 +206,8 @@ class Subject:
         The process in which the functions are called, None for this one.
     lost : dict of str to list of LostCall
         Calls of each function that hung or crashed.
+    source : tuple or None
+        Arguments with which `load` makes it again, in another process; None if `load` did not.
     """
 
     name: str
@@ -218,6 +220,7 @@ class Subject:
     _keywords: dict[str, frozenset[str] | None] = field(default_factory=dict, repr=False,
                                                         compare=False)
     lost: dict[str, list[LostCall]] = field(default_factory=dict, repr=False, compare=False)
+    source: tuple[str, str | None, float] | None = field(default=None, repr=False, compare=False)
 
     def keywords(self, function: str) -> frozenset[str] | None:
         """Names of the arguments of a function, None if it seems to take any."""
@@ -354,8 +357,9 @@ def load(name: str, function: str | None = None, *, timeout: float = TIMEOUT) ->
     SubjectError
         If the name is unknown, the library is not installed, or it has none of the functions.
     """
+    source = name, function, timeout
     if name in _TRUSTED:
-        return _find(name, function)
+        return replace(_find(name, function), source=source)
     host = Host("csmooth.audit.subjects:_hosted", name, function, os.getcwd(), timeout=timeout)
     try:
         found = host.start()
@@ -366,7 +370,7 @@ def load(name: str, function: str | None = None, *, timeout: float = TIMEOUT) ->
         raise found
     functions, keywords, rest = found
     return Subject(name, dict.fromkeys(functions, _elsewhere), host=host, _keywords=keywords,
-                   **rest)
+                   source=source, **rest)
 
 
 def _elsewhere(*args: Any, **kwargs: Any) -> Any:

@@ -167,6 +167,18 @@ def test_one_row_of_all_subjects():
     assert single.broken([judged], most=1e9)
 
 
+def test_a_long_row_is_written_in_short(rng):
+    x = rng.normal(size=3000)
+    (judged,) = single.judge_rows([load("csmooth")], ["logsumexp"], [x])
+    assert judged.input.startswith(f"logsumexp([{float(x[0])!r}, ")
+    assert judged.input.endswith(f"{float(x[63])!r}, ... 3000 elements])")
+    assert judged.condition == single.condition("logsumexp", x)
+    many = single.judge_rows([load("csmooth")], ["softmax"], [x[:100]])
+    assert len(many) == 100
+    assert many[99].input.endswith("... 100 elements])[99]")
+    assert many[99].condition == single.condition("softmax", x[:100], position=99)
+
+
 def test_shapes_of_input():
     rows = [np.array([1.0, 2.0]), np.array([3.0])]
     assert [j.input for j in judge_rows([], ["softmax", "softplus"], rows)] == [

@@ -43,6 +43,8 @@ _QUADRUPLE = Format("binary128", 113, -16382, 16384)
 _BITS = 200
 #: Results that are printed; of more, those with the largest errors.
 _SHOWN = 12
+#: Elements of a row that are printed; of more, the first ones.
+_WRITTEN = 64
 
 
 def number(text: str) -> float:
@@ -75,7 +77,7 @@ def number(text: str) -> float:
         raise ValueError(f"{text!r} is not a number") from error
 
 
-def precise(function: str, *arguments: Any) -> list[Any]:
+def precise(function: str, *arguments: Any, positions: Sequence[int] | None = None) -> list[Any]:
     """Compute true values to more than 30 digits.
 
     Parameters
@@ -84,13 +86,16 @@ def precise(function: str, *arguments: Any) -> list[Any]:
         Name in the registry.
     *arguments : array_like
         Of the call: a row, or numbers.
+    positions : sequence of int, optional
+        Where the result is wanted; not for logsumexp.
 
     Returns
     -------
     list of mpmath.mpf or float
         As `csmooth.audit.truth.evaluate` gives them, flat, certified for quadruple precision.
     """
-    return truth.evaluate(function, *arguments, dtype=_QUADRUPLE).ravel().tolist()
+    return truth.evaluate(function, *arguments, positions=positions,
+                          dtype=_QUADRUPLE).ravel().tolist()
 
 
 def digits(value: Any, count: int = _DIGITS) -> str:
@@ -226,7 +231,8 @@ def condition(function: str, *arguments: float | Sequence[float], position: int 
             change = abs(_TERMS[function](*numbers, value))
         else:
             row = np.asarray(arguments[0], dtype=np.float64)
-            value = mpmath.mpf(precise(function, row)[position])
+            place = None if known.kind == "reduction" else [position]
+            value = mpmath.mpf(precise(function, row, positions=place)[0])
             if not (np.all(np.isfinite(row)) and mpmath.isfinite(value)):
                 return math.nan
             shares = list(map(mpmath.mpf, precise("softmax", row)))
@@ -235,7 +241,7 @@ def condition(function: str, *arguments: float | Sequence[float], position: int 
             else:
                 # d log p_i / dx_j = [i = j] - p_j; 1 - p_i without cancellation
                 weights = list(shares)
-                weights[position] = mpmath.fsum(p for j, p in enumerate(shares) if j != position)
+                weights[position] = mpmath.fsum(shares[:position] + shares[position + 1:])
             change = mpmath.fsum(abs(mpmath.mpf(x)) * w
                                  for x, w in zip(row.tolist(), weights, strict=True))
             if function == "softmax":
@@ -293,8 +299,10 @@ class Judged:
         The input, and of a row's results which one.
     truth : str
         The true value to 30 digits.
-    condition : float
-        The condition number, see `condition`.
+    numbers : tuple
+        Row or numbers as `condition` takes them.
+    position : int
+        Of the result.
     answers : tuple of (Subject, str, float)
         Of each subject that has the function: its answer, the error in ULP.
     """
@@ -303,13 +311,19 @@ class Judged:
     dtype: str
     input: str
     truth: str
-    condition: float
+    numbers: tuple[Any, ...]
+    position: int
     answers: tuple[tuple[Subject, str, float], ...]
 
     @property
     def worst(self) -> float:
         """The largest error of any subject."""
         return max((error for _, _, error in self.answers), default=0.0)
+
+    @property
+    def condition(self) -> float:
+        """The condition number, which takes about as long as the truth of the row."""
+        return condition(self.function, *self.numbers, position=self.position)
 
 
 def _cases(function: spec.FunctionSpec, rows: Sequence[np.ndarray], dtype: str) -> list[Case]:
@@ -361,22 +375,25 @@ def judge_rows(subjects: Sequence[Subject], functions: Iterable[str],
         for case in _cases(known, rows, dtype):
             asked = [s for s in subjects if s.accepts(known.name, case.kwargs)]
             replies = [put(subject, case) for subject in asked]
+            row = case.x.astype(np.float64)
+            text = f"{known.name}({_row_text(row)})"
             for i, value in enumerate(precise(known.name, case.x, *case.more)):
+                given: tuple[Any, ...] = (row,)
                 if known.kind == "elementwise":
-                    numbers = [float(a[i]) for a in (case.x, *case.more)]
-                    text, row = ", ".join(map(repr, numbers)), numbers
-                else:
-                    text = f"[{', '.join(repr(float(v)) for v in case.x)}]"
-                    row = [case.x.astype(np.float64)]
-                text = f"{known.name}({text})"
-                if known.kind == "slicewise":
-                    text += f"[{i}]"
+                    given = tuple(float(a[i]) for a in (case.x, *case.more))
+                    text = f"{known.name}({', '.join(map(repr, given))})"
                 judged.append(Judged(
-                    known.name, dtype, text, digits(value),
-                    condition(known.name, *row, position=i),
+                    known.name, dtype, f"{text}[{i}]" if known.kind == "slicewise" else text,
+                    digits(value), given, i,
                     tuple((subject, *_at(*reply, i))
                           for subject, reply in zip(asked, replies, strict=True))))
     return judged
+
+
+def _row_text(row: np.ndarray) -> str:
+    """Write a row, the first elements of a long one."""
+    numbers = ", ".join(map(repr, row[:_WRITTEN].tolist()))
+    return f"[{numbers}]" if row.size <= _WRITTEN else f"[{numbers}, ... {row.size} elements]"
 
 
 def _at(answer: Answer | Failure, verdict: Verdict, i: int) -> tuple[str, float]:

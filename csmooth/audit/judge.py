@@ -38,9 +38,9 @@ __all__ = ["HISTOGRAM_EDGES", "Answer", "AuditResult", "Breach", "Record", "Verd
 
 #: Family whose answers are exact: any deviation is a finding of its own.
 _EXACT_FAMILY = "special values"
-#: Rows that travel to a worker together: enough to make the journey cheap, and all the long rows
-#: of a dtype at once, because several of them are one row in different orders and share a sum.
-_ROWS_PER_TASK = 24
+#: Rows and elements that travel to a worker together: enough to make the journey cheap, and that
+#: three long rows go at once, which may be one row in different orders and share a sum.
+_ROWS_PER_TASK, _ELEMENTS_PER_TASK = 24, 3_000_000
 #: Rows above this many bytes are judged here rather than copied to a worker.
 _LARGEST_SENT = 1 << 26
 #: Elements of an input that is abbreviated.
@@ -484,16 +484,17 @@ def _tasks(generated: Iterable[Case], subjects: Sequence[Subject], late: Callabl
            ) -> Iterator[_Task]:
     """Ask the subjects, and gather cases such that those of one row stay together."""
     task: _Task = []
-    rows, index = 0, -1
+    rows, elements, index = 0, 0, -1
     for case in generated:
         if late():
             break
         if case.index != index or case.many:
-            index, rows = case.index, rows + 1
-            if rows > _ROWS_PER_TASK or case.x.nbytes > _LARGEST_SENT or case.many:
+            index, rows, elements = case.index, rows + 1, elements + case.x.size
+            if (rows > _ROWS_PER_TASK or elements > _ELEMENTS_PER_TASK or case.many
+                    or case.x.nbytes > _LARGEST_SENT):
                 if task:
                     yield task
-                task, rows = [], 1
+                task, rows, elements = [], 1, case.x.size
         answers: list[Answer | Failure | None] = []
         for subject in subjects:
             if subject.accepts(case.function, case.kwargs):

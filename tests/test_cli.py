@@ -2,8 +2,10 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -207,6 +209,26 @@ def test_a_reader_that_leaves_early_is_no_failure():
                           text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no groups of processes")
+@pytest.mark.parametrize("what", [["--quick"], ["--search", "60s"]])
+def test_an_interrupt_is_one_line(what, tmp_path):
+    """Ctrl-C reaches the workers, too, those that wait as well."""
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef softmax(x, axis=None):\n    open('called', 'w').close()\n"
+        "    time.sleep(60)\n")
+    folder = str(pathlib.Path(csmooth.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "csmooth.audit", "csmooth", "slow.py", "--jobs", "2",
+         "--no-cache" if what == ["--quick"] else "--function=softmax", *what], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": folder}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "called").exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=50)
+    assert (process.returncode, out, errors) == (2, "", "csmooth: interrupted\n")
 
 
 def test_a_dead_worker_exits_2(capsys, monkeypatch):

@@ -52,7 +52,7 @@ def test_rows_of_an_array(tmp_path):
 
 def test_rows_of_lines(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("1, -0x1p1 # two numbers\n\n# nothing\nnan\n")
+    path.write_text("1, -0x1p1 # two numbers\n\n# nothing\nnan\n", encoding="utf-8-sig")
     rows, dtype = read_rows(path)
     assert rows[0].tolist() == [1.0, -2.0]
     assert math.isnan(rows[1][0])
@@ -61,6 +61,7 @@ def test_rows_of_lines(tmp_path):
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.csv", b"1\n2,x\n", "a.csv:2: 'x' is not a number"),
+    ("a.csv", b"1\n\xff\n", "a.csv: no text"),
     ("a.txt", b"1\n", "choose a .npy or a .csv file"),
     ("a.npy", b"no array", "no array of numbers"),
 ])

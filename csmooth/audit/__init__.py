@@ -26,8 +26,8 @@ cases
     Named families of inputs.
 subjects, recipes, adapters
     The implementations under audit: by name, typed by hand with NumPy, of PyTorch and JAX.
-isolation
-    A process for calls that may hang or crash.
+isolation, processes
+    A process for calls that may hang or crash; processes that share the work.
 judge
     The run: cases to subjects, answers against the truth.
 checks

@@ -78,15 +78,12 @@ import importlib
 import io
 import json
 import math
-import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -97,6 +94,7 @@ import mpmath
 import numpy as np
 
 from csmooth.audit.cache import folder as cache_folder
+from csmooth.audit.processes import Pool
 from csmooth.audit.ulp import nearest
 
 __all__ = ["FUNCTIONS", "MARKERS", "Misrounded", "Plan", "Tally", "enclose", "judge", "markdown",
@@ -808,11 +806,6 @@ class _State:
         beside.replace(self.path)
 
 
-def _leave_interrupts() -> None:
-    """Leave Ctrl-C, which reaches every process, to the one that waits for the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _in_order(plan: Plan, units: dict[int, tuple[int, int]], subject: Any, jobs: int
               ) -> Iterator[tuple[int, Tally]]:
     """Judge units of work, over processes if there is more than one job."""
@@ -820,10 +813,7 @@ def _in_order(plan: Plan, units: dict[int, tuple[int, int]], subject: Any, jobs:
         for number, (start, stop) in units.items():
             yield number, judge(plan, start, stop, subject)
         return
-    methods = multiprocessing.get_all_start_methods()
-    # Not fork: the parent may hold threads, those of the progress display.
-    method = "forkserver" if "forkserver" in methods else "spawn"
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(method), _leave_interrupts)
+    pool = Pool(jobs, __name__)
     try:
         waiting = deque((number, pool.submit(judge, plan, start, stop, subject))
                         for number, (start, stop) in units.items())

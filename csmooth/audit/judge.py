@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
-import os
 import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +27,12 @@ from csmooth.audit.cases import Case
 from csmooth.audit.checks import CHECKS, Finding
 from csmooth.audit.checks import run as run_checks
 from csmooth.audit.oracles import Oracle
+from csmooth.audit.processes import Pool
 from csmooth.audit.subjects import TIMEOUT, Failure, Subject, load, numbers, result_shape
 from csmooth.audit.ulp import format_of, measure, nearest
 
 __all__ = ["HISTOGRAM_EDGES", "Answer", "AuditResult", "Breach", "Record", "Verdict", "Worst",
-           "extract", "judge_case", "run", "workers"]
+           "extract", "judge_case", "run"]
 
 #: Family whose answers are exact: any deviation is a finding of its own.
 _EXACT_FAMILY = "special values"
@@ -659,32 +657,6 @@ class _Book:
         return sorted(records, key=place)
 
 
-def workers() -> BaseContext:
-    """Give the way in which worker processes are started, and prepare for it.
-
-    Returns
-    -------
-    multiprocessing.context.BaseContext
-        Not fork: the parent may hold threads, its subjects' or the progress display's.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])      # imported once for all of them
-    # The server would find a file like random.py of the current folder before Python's own module.
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        forkserver.ensure_running()
-    finally:
-        del os.environ["PYTHONSAFEPATH"]
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before
-    return context
-
-
 def _versions(subjects: Sequence[Subject]) -> dict[str, str]:
     versions = {s.name: s.version for s in subjects if s.version}
     versions.update(numpy=np.__version__, mpmath=mpmath.__version__,
@@ -765,7 +737,7 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
                 raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
     start = time.perf_counter()
     truths = Oracle(oracle, None if cache is None else str(cache))
-    context = workers() if jobs > 1 else None       # it starts while the subjects are loaded
+    pool = Pool(jobs, __name__) if jobs > 1 else None   # it starts while the subjects are loaded
     wanted = tuple(functions) if functions else None
     only = wanted[0] if wanted and len(wanted) == 1 else None
     loaded = [load(s, only, timeout=timeout) if isinstance(s, str) else s for s in subjects]
@@ -817,10 +789,7 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
                 book.enter(task, future.result())
 
     findings: list[Finding] = []
-    pool = None
     try:
-        if context is not None:
-            pool = ProcessPoolExecutor(jobs, context)
         for part in parts:
             generated = itertools.chain.from_iterable(
                 cases.generate(*part, functions=wanted, seed=seed, quick=quick, full=full,

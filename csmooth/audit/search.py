@@ -25,7 +25,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,8 @@ import numpy as np
 from csmooth import spec
 from csmooth.audit import cases, estimate
 from csmooth.audit.cases import Case
-from csmooth.audit.judge import Answer, judge_case, workers
+from csmooth.audit.judge import Answer, judge_case
+from csmooth.audit.processes import Pool
 from csmooth.audit.single import ask, put
 from csmooth.audit.subjects import Failure, Subject, load
 from csmooth.audit.ulp import format_of
@@ -713,23 +714,23 @@ def _at_once(targets: Sequence[_Target], end: float, inputs: float, jobs: int,
              told: Callable[[_Target], None]) -> list[Hunt]:
     """Search in several processes, which load the subjects themselves."""
     hunts: dict[int, Hunt] = {}
-    waiting, running = deque(enumerate(targets)), {}
-    with ProcessPoolExecutor(jobs, workers()) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    now, rounds = time.monotonic(), math.ceil(len(waiting) / jobs)
-                    place, target = waiting.popleft()
-                    told(target)
-                    running[pool.submit(
-                        _elsewhere, replace(target, subject=replace(target.subject, functions={},
-                                                                    host=None)),
-                        target.subject.source, now + (end - now) / rounds, inputs)] = place
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    place = running.pop(future)
-                    hunts[place] = _with(targets[place].subject, future.result())
-        finally:
-            pool.shutdown(cancel_futures=True)
+    waiting = deque(enumerate(targets))
+    running: dict[Future, int] = {}
+    pool = Pool(jobs, __name__)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                now, rounds = time.monotonic(), math.ceil(len(waiting) / jobs)
+                place, target = waiting.popleft()
+                told(target)
+                part = replace(target, subject=replace(target.subject, functions={}, host=None))
+                running[pool.submit(_elsewhere, part, target.subject.source,
+                                    now + (end - now) / rounds, inputs)] = place
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                place = running.pop(future)
+                hunts[place] = _with(targets[place].subject, future.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
     return [hunts[place] for place in range(len(targets))]
 
 

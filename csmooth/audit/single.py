@@ -159,14 +159,17 @@ def read_rows(path: str | Path) -> tuple[list[np.ndarray], str | None]:
     if path.suffix != ".csv":
         raise ValueError(f"{path}: choose a .npy or a .csv file")
     rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for place, cells in enumerate(csv.reader(line.partition("#")[0] for line in file), 1):
-            try:
-                row = [number(cell.strip()) for cell in cells if cell.strip()]
-            except ValueError as error:
-                raise ValueError(f"{path}:{place}: {error}") from error
-            if row:
-                rows.append(np.array(row))
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no text ({error})") from error
+    for place, cells in enumerate(csv.reader(line.partition("#")[0] for line in lines), 1):
+        try:
+            row = [number(cell.strip()) for cell in cells if cell.strip()]
+        except ValueError as error:
+            raise ValueError(f"{path}:{place}: {error}") from error
+        if row:
+            rows.append(np.array(row))
     return rows, None
 
 

@@ -299,6 +299,16 @@ def test_a_stale_document_is_noticed(dev, tmp_path, monkeypatch):
     assert "| float32 | < 0.75 |" in (tmp_path / "docs" / "accuracy.md").read_text(encoding="utf-8")
 
 
+def test_findings_have_a_section(run):
+    page = report.page(run)
+    text = page[page.index("\n## Findings of the checks\n"):]
+    rows = [line for line in text.splitlines() if line.startswith("| csmooth |")]
+    assert rows == ['| csmooth | monotone | expit float64 | `csmooth.expit(np.array(["&"]))` '
+                    "| falls <here> |"]
+    clean = replace(run, result=replace(run.result, findings=[]))
+    assert "Findings" not in report.page(clean)
+
+
 def test_every_function_has_its_section(dev, stored):
     page = report.page(stored)
     for function in spec.REGISTRY.values():

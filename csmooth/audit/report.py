@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich import box
@@ -232,21 +232,26 @@ def print_findings(result: AuditResult, to: Console) -> None:
     to : rich.console.Console
         Where.
     """
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for f in result.findings:
-        if not f.held:
-            groups.setdefault((f.subject, f.check), []).append(f)
+    groups = list(_grouped(f for f in result.findings if not f.held))
     if groups:
         to.print(Text("findings beyond the error; one counterexample of each check, "
                       "all of them with --json or --html", "bold"))
-    for (subject, check), found in groups.items():
+    for where, f in groups:
+        to.print(Text(f"{f.subject}: {f.check}", "yellow").append(f": {where}", "none"))
+        to.print(Text(f"  {f.counterexample}\n  {f.message}"), soft_wrap=True)
+
+
+def _grouped(findings: Iterable[Finding]) -> Iterator[tuple[str, Finding]]:
+    """Yield for each subject and check where there are findings, and the shortest of them."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for f in findings:
+        groups.setdefault((f.subject, f.check), []).append(f)
+    for found in groups.values():
         where: dict[str, list[str]] = {}
         for f in found:
             where.setdefault(f.function, []).append(f.dtype)
-        to.print(Text(f"{subject}: {check}", "yellow").append(": " + "; ".join(
-            f"{function} {', '.join(dtypes)}" for function, dtypes in where.items()), "none"))
-        shortest = min(found, key=lambda f: len(f.counterexample))
-        to.print(Text(f"  {shortest.counterexample}\n  {shortest.message}"), soft_wrap=True)
+        yield ("; ".join(f"{function} {', '.join(dtypes)}" for function, dtypes in where.items()),
+               min(found, key=lambda f: len(f.counterexample)))
 
 
 def print_hex(result: AuditResult, to: Console) -> None:
@@ -360,7 +365,8 @@ def page(run: Run) -> str:
     Returns
     -------
     str
-        A section per function, a table row per dtype and subject.
+        A section per function, a table row per dtype and subject; and one for what the checks
+        found, a table row per subject and check.
     """
     result = run.result
     machine = ", ".join(f"{name} {value}" for name, value in run.machine.items())
@@ -388,4 +394,13 @@ def page(run: Run) -> str:
                      (f"{r.family}: `{r.worst.input}`", r.worst.got, r.worst.truth))
             lines.append(_row(dtype, _bound(function, dtype), subject.name, _largest(r),
                               ulp_text(r.mean_ulp), share_text(r.correctly_rounded), *worst))
+    if result.findings:
+        lines += ["", "## Findings of the checks", "",
+                  "What the named checks of the audit found beyond the error (`docs/audit.md` says "
+                  "what each asks), with the shortest counterexample of all functions and dtypes; "
+                  "`docs/accuracy.json` has the others.", "",
+                  _row("library", "check", "in", "counterexample", "what is wrong"),
+                  "|---" * 5 + "|"]
+        lines += [_row(f.subject, f.check, where, f"`{f.counterexample}`", f.message)
+                  for where, f in _grouped(result.findings)]
     return "\n".join(lines) + "\n"

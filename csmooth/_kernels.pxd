@@ -3,7 +3,7 @@
 Blocks of one row are contiguous. Columns lie side by side: element j of column w is
 x[j * stride + w], with at most WIDTH columns at a time.
 """
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, uint16_t
 
 cdef enum:
     # Partial sums of a row; two 64-byte vectors. Part of the definition of the bits.
@@ -131,7 +131,7 @@ ctypedef struct Kernels:
         int function, const float* x, float* y, Py_ssize_t n
     ) noexcept nogil
     bint (*map_binary_f64)(
-        int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+        int function, const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n
     ) noexcept nogil
     bint (*map_binary_f32)(
         int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n

@@ -17,6 +17,17 @@ from csmooth._kernels cimport (
 )
 
 
+cdef enum:
+    PART = 128  # elements that take a step before any takes the next, in buffers of 1 kB
+
+
+cdef struct Steps:
+    # what a step of the quick functions of double leaves to the next
+    double a[PART]
+    double b[PART]
+    double scale[PART]
+
+
 cdef inline double unary(int function, double x, bint odd) noexcept nogil:
     if function == SOFTPLUS:
         return accurate.softplus(x, odd)
@@ -39,22 +50,6 @@ cdef inline double binary(
     if function == LOGADDEXP:
         return accurate.logaddexp(x, y, odd, unsettled)
     return accurate.logsubexp(x, y, odd, unsettled)
-
-
-cdef inline double quick_unary(int function, double x) noexcept nogil:
-    if function == SOFTPLUS:
-        return quick.softplus_f64(x)
-    if function == LOG_EXPIT:
-        return -quick.softplus_f64(-x)
-    if function == EXPIT:
-        return quick.expit_f64(x)
-    return quick.silu_f64(x)
-
-
-cdef inline double quick_binary(int function, double x, double y, double* size) noexcept nogil:
-    if function == LOGADDEXP:
-        return quick.logaddexp_f64(x, y, size)
-    return quick.logsubexp_f64(x, y, size)
 
 
 cdef inline int32_t round_settled(double value, double size, float* y) noexcept nogil:
@@ -100,29 +95,74 @@ cdef inline void loop_binary(
             z[i] = binary(function, x[i], y[i], False, &unsettled[i])
 
 
+cdef inline void loop_odds(Steps* steps, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        steps.a[i] = quick.odds(steps.a[i], steps.b[i], steps.scale[i], &steps.b[i])
+
+
 cdef inline bint loop_unary_f64(
     int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Steps steps
+    cdef Py_ssize_t i, part, size
     # the sign of the difference is that of QUICK_LIMIT - |x|, for nan -1
     cdef int64_t limit = bits_f64(quick.QUICK_LIMIT), any = 0
-    for i in range(n):
-        y[i] = quick_unary(function, x[i])
-        any |= limit - bits_f64(fabs(x[i]))
+    for part in range((n + PART - 1) // PART):
+        size = n - part * PART if n - part * PART < PART else PART
+        for i in range(size):
+            steps.scale[i] = quick.unary_ratio(function, x[i], &steps.a[i], &steps.b[i])
+            any |= limit - bits_f64(fabs(x[i]))
+        if quick.is_quotient(function):
+            for i in range(size):
+                y[i] = quick.quotient_of(function, x[i], steps.a[i], steps.b[i], steps.scale[i])
+        else:
+            loop_odds(&steps, size)
+            for i in range(size):
+                y[i] = quick.softplus_of(function, x[i], steps.a[i], steps.b[i])
+        x += size
+        y += size
     return any < 0
 
 
-cdef inline bint loop_binary_f64(
-    int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+cdef inline int32_t cancels(double value, double size) noexcept nogil:
+    """1 if the value is below a quarter of size, or nan, else 0."""
+    return 0 if fabs(value) >= 0.25 * size else 1
+
+
+cdef inline bint loop_logaddexp_f64(
+    const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    cdef Steps steps
+    cdef Py_ssize_t i, part, count
+    cdef int32_t any = 0
+    cdef double size
+    for part in range((n + PART - 1) // PART):
+        count = n - part * PART if n - part * PART < PART else PART
+        for i in range(count):
+            steps.scale[i] = quick.logaddexp_ratio(x[i], y[i], &steps.a[i], &steps.b[i])
+        loop_odds(&steps, count)
+        for i in range(count):
+            z[i] = quick.logaddexp_of(x[i], y[i], steps.a[i], steps.b[i], &size)
+            marks[i] = cancels(z[i], size)
+            any |= marks[i]
+        x += count
+        y += count
+        z += count
+        marks += count
+    return any != 0
+
+
+cdef inline bint loop_logsubexp_f64(
+    const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
     cdef Py_ssize_t i
-    cdef int64_t mark, any = 0
+    cdef int32_t any = 0
     cdef double size
     for i in range(n):
-        z[i] = quick_binary(function, x[i], y[i], &size)
-        mark = 0 if fabs(z[i]) >= 0.25 * size else 1
-        marks[i] = mark
-        any |= mark
+        z[i] = quick.logsubexp_f64(x[i], y[i], &size)
+        marks[i] = cancels(z[i], size)
+        any |= marks[i]
     return any != 0
 
 
@@ -206,11 +246,11 @@ cdef inline bint map_unary_f64(
 
 
 cdef inline bint map_binary_f64(
-    int function, const double* x, const double* y, double* z, int64_t* marks, Py_ssize_t n
+    int function, const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
     if function == LOGADDEXP:
-        return loop_binary_f64(LOGADDEXP, x, y, z, marks, n)
-    return loop_binary_f64(LOGSUBEXP, x, y, z, marks, n)
+        return loop_logaddexp_f64(x, y, z, marks, n)
+    return loop_logsubexp_f64(x, y, z, marks, n)
 
 
 cdef inline bint map_unary_f32(

@@ -3,9 +3,11 @@
 Nearly every element is settled here; the loops of floor 3 hand the others, which the kernels mark,
 to the functions of _functions.pxd.
 
-f64: within 0.5 ULP and 2**-56 of the result, by pairs as in _functions.pxd, but for arguments with
-    |x| <= QUICK_LIMIT only, so that nothing is subnormal; logaddexp and logsubexp where the result
-    does not cancel.
+f64: within 0.5 ULP and 2**-55.7 of the result, for arguments with |x| <= QUICK_LIMIT only, so that
+    nothing is subnormal; logaddexp and logsubexp where the result does not cancel. An exponential
+    is a quotient, which goes into the one division that expit and log1p need. The steps to a result
+    are functions of their own, for loops of their own: a processor does not look ahead far enough
+    to overlap the elements of a loop that has all of them.
 f32: in plain double arithmetic, with the size of the terms that were added up: the error is below
     2**-49 of it (a dozen roundings of 2**-53; 1.45 of them in the exponential). The result is
     settled where all numbers within 2**-46 of it round to the same float. size is infinite where
@@ -14,12 +16,17 @@ f32: in plain double arithmetic, with the size of the terms that were added up: 
 from libc.math cimport INFINITY, copysign, fabs
 cimport csmooth._functions as accurate
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, exp_c_f64, exp_c_fast_f64, exp_fast, fast_two_sum, fma,
-    log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp, split_exponent, two_sum,
+    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f64, exp_c_fast_f64, exp_fast, fast_two_sum,
+    fma, from_bits_f64, log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp, split_exponent,
+    two_sum,
 )
 from csmooth._kernels cimport (
-    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, SOFTPLUS,
+    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, SILU, SOFTPLUS,
 )
+
+cdef extern from "_coefficients.h" nogil:
+    # the second argument is the square of the first
+    double tanh_t_f64(double z, double zz) noexcept
 
 cdef enum:
     # exponentials of this size, and the low parts of pairs, are normal numbers
@@ -28,99 +35,136 @@ cdef enum:
 
 # ------------------------------------------------------------------------------------------- f64
 
-cdef inline double exp_parts(
-    double x, double magic, double* one, double* one_lo, double* w
+cdef inline double exp_ratio(
+    double x, double x_lo, double magic, double* h, double* lo
 ) noexcept nogil:
-    """e**x = 2**k (one + one_lo + w), the result as in exp_pair; |w| < 0.011.
+    """e**(x + x_lo) = 2**k (2 + t) / (2 - t) with t = h + lo = 2 tanh(r / 2), |t| < 0.35; the
+    result carries k, as that of exp_pair does.
 
-    Like exp_pair, but without the rounding of r**2 / 2, at most 2**-58: relative error below
-    2**-57.3.
+    t = r + r**3 T(r**2), where r is the exact x - k*LN2_1 and a small rest. h is a multiple of
+    2**-51, so that 2 + h and 2 - h are exact, and |lo| < 2**-51. The relative error is below
+    2**-58: that of T, 2**-60, and the roundings in r**3 T, which is below 2**-8.
     """
-    cdef double r, r_lo, rr, u
-    cdef double t = reduce_exp(x, magic, &r, &r_lo)
+    cdef double k, r, r1, rest, rr
+    cdef double t = fma(x, LOG2E_F64, magic)
+    k = t - magic
+    r1 = fma(-k, LN2_F64_1, x)
+    rest = fma(-k, LN2_F64_2, x_lo)
+    r = r1 + rest
     rr = r * r
-    u = fast_two_sum(r, 0.5 * rr, w)
-    w[0] = w[0] + fma(0.5 * rr * r, exp_c_f64(r, rr), fma(r_lo, u, r_lo))
-    one[0] = fast_two_sum(<double>1.0, u, one_lo)
+    rest = fma(rr * r, tanh_t_f64(rr, rr * rr), rest)
+    h[0] = (3.0 + (r1 + rest)) - 3.0
+    lo[0] = (r1 - h[0]) + rest
     return t
 
 
-cdef inline void expit_pair(double x, double* hi, double* lo) noexcept nogil:
-    """hi + lo = 1 / (1 + e**-x), relative error below 2**-57."""
-    cdef double one, one_lo, w, d, d_lo
-    cdef double scale = power_of_two(exp_parts(-x, magic_of(<double>BIAS_F64), &one, &one_lo, &w))
-    d = two_sum(<double>1.0, one * scale, &d_lo)
-    d = fast_two_sum(d, fma(one_lo + w, scale, d_lo), &d_lo)
-    hi[0] = 1.0 / d
-    lo[0] = fma(-hi[0], d_lo, fma(-hi[0], d, 1.0)) * hi[0]
-
-
-cdef inline void half_exp_pair(double x, double* hi, double* lo) noexcept nogil:
-    """hi + lo = e**x / 2, relative error below 2**-57."""
-    cdef double one, one_lo, w
-    cdef double scale = power_of_two(
-        exp_parts(x, magic_of(<double>(BIAS_F64 - 1)), &one, &one_lo, &w)
-    )
-    one = fast_two_sum(one, one_lo + w, &one_lo)
-    hi[0] = one * scale
-    lo[0] = one_lo * scale
-
-
-cdef inline void log1p_twice(double h, double h_lo, double* hi, double* lo) noexcept nogil:
-    """hi + lo = log(1 + 2 (h + h_lo)) for 0 <= h <= 1/2, relative error below 2**-56;
-    |lo| < hi / 25.
-
-    With q = h / (1 + h) <= 1/3: 2 q + 2 q**3 P(q**2).
-    """
-    cdef double d, d_lo, inverse, q, rest, z
-    d = fast_two_sum(<double>1.0, h, &d_lo)
-    d_lo = d_lo + h_lo
+cdef inline double odds(double h, double lo, double scale, double* rest) noexcept nogil:
+    """q + rest / 2 = e / (2 + e) <= 1/3 with e = 2 scale (2 + h + lo) / (2 - h - lo) <= 1."""
+    cdef double n, s, s_lo, d, d_lo, inverse, q
+    n = 2.0 - h
+    s = scale * (2.0 + h)
+    s_lo = scale * lo
+    d = fast_two_sum(n, s, &d_lo)
+    d_lo = d_lo + (s_lo - lo)
     inverse = 1.0 / d
-    q = h * inverse
-    # twice what the rounding of q has left
-    rest = (fma(-q, d_lo, fma(-q, d, h)) + h_lo) * (inverse + inverse)
-    z = q * q
+    q = s * inverse
+    rest[0] = (fma(-q, d, s) + fma(-q, d_lo, s_lo)) * (inverse + inverse)
+    return q
+
+
+cdef inline double add_log1p(double x, double q, double rest, double* hi) noexcept nogil:
+    """x + log1p(e) with an error below 2**-55.7 log1p(e) before the one rounding; hi is 2 q.
+
+    log1p(e) = 2 q + 2 q**3 P(q**2) + rest / (1 - q**2). Near e = 1 the second term is 0.038 of it:
+    the roundings of q**2, 2 q**3, P and of the sum are worth 2**-56.2, P itself 2**-59.4, e 2**-58.
+    Elsewhere they are worth less, in proportion to q**2.
+    """
+    cdef double y, y_lo
+    cdef double z = q * q
     hi[0] = q + q
-    lo[0] = fma(hi[0] * z, log1p_p_f64(z, z * z), fma(rest, z, rest))
+    y = two_sum(x, hi[0], &y_lo)
+    return y + fma(hi[0] * z, log1p_p_f64(z, z * z), fma(rest, fma(z, z, z), rest) + y_lo)
 
 
-cdef inline double softplus_f64(double x) noexcept nogil:
-    cdef double h, h_lo, hi, lo, y, y_lo
-    half_exp_pair(-fabs(x), &h, &h_lo)
-    log1p_twice(h, h_lo, &hi, &lo)
-    y = two_sum(x if x > 0 else 0.0, hi, &y_lo)
-    return y + (y_lo + lo)
+cdef inline double expit_pair(double h, double lo, double scale, double* y_lo) noexcept nogil:
+    """y + y_lo = 1 / (1 + e), e = scale (2 + h + lo) / (2 - h - lo), relative error below 2**-58.
+
+    With m = 2 + h and n = 2 - h: (n - lo) / (n + scale m - lo + scale lo).
+    """
+    cdef double m, n, d, d_lo, z, inverse, y
+    m = 2.0 + h
+    n = 2.0 - h
+    # two_sum of n and scale * m, a product that is exact
+    d = fma(scale, m, n)
+    z = d - n
+    d_lo = (n - (d - z)) + fma(scale, m, -z)
+    d_lo = d_lo + fma(scale, lo, -lo)
+    inverse = 1.0 / d
+    y = n * inverse
+    y_lo[0] = (fma(-y, d, n) + fma(-y, d_lo, -lo)) * inverse
+    return y
 
 
-cdef inline double expit_f64(double x) noexcept nogil:
-    cdef double hi, lo
-    expit_pair(x, &hi, &lo)
-    return hi + lo
+cdef inline bint is_quotient(int function) noexcept nogil:
+    """Whether the function is made of expit, not of log1p."""
+    return (function == EXPIT) | (function == SILU)
 
 
-cdef inline double silu_f64(double x) noexcept nogil:
-    cdef double hi, lo, y
-    expit_pair(x, &hi, &lo)
-    y = x * hi
-    return copysign(y + fma(x, lo, fma(x, hi, -y)), x)
+cdef inline double unary_ratio(int function, double x, double* h, double* lo) noexcept nogil:
+    """The first step: the exponential of -x for a quotient, else half that of -|x|, as the result
+    times the ratio of exp_ratio."""
+    if is_quotient(function):
+        return power_of_two(exp_ratio(-x, 0.0, magic_of(<double>BIAS_F64), h, lo))
+    return power_of_two(exp_ratio(-fabs(x), 0.0, magic_of(<double>(BIAS_F64 - 1)), h, lo))
 
 
-cdef inline double logaddexp_f64(double x, double y, double* size) noexcept nogil:
-    """Settled where the result is not below a quarter of size; nan for infinities."""
+cdef inline double positive_part(double x) noexcept nogil:
+    """x where its sign is +, else 0: by its bits, which leaves the multipliers alone."""
+    return from_bits_f64(bits_f64(x) & ~(bits_f64(x) >> 63))
+
+
+cdef inline double quotient_of(
+    int function, double x, double h, double lo, double scale
+) noexcept nogil:
+    """The last step of expit and silu."""
+    cdef double y_lo, z
+    cdef double y = expit_pair(h, lo, scale, &y_lo)
+    if function == EXPIT:
+        return y + y_lo
+    z = x * y
+    return copysign(z + fma(x, y_lo, fma(x, y, -z)), x)
+
+
+cdef inline double softplus_of(int function, double x, double q, double rest) noexcept nogil:
+    """The last step of softplus, and of log_expit = -softplus(-x)."""
+    cdef double hi
+    if function == SOFTPLUS:
+        return add_log1p(positive_part(x), q, rest, &hi)
+    return -add_log1p(positive_part(-x), q, rest, &hi)
+
+
+cdef inline double logaddexp_ratio(double x, double y, double* h, double* lo) noexcept nogil:
+    """The first step of logaddexp: half of e**-|x - y|; of what is below e**-660 that."""
     cdef double m = x if x > y else y
     cdef double n = y if x > y else x
-    cdef double d, d_lo, h, h_lo, hi, lo, z, z_lo
+    cdef double d, d_lo
     cdef bint far
     d = two_sum(n, -m, &d_lo)
-    # m alone, unless it is so small itself
     far = d < -QUICK_LIMIT
     d = -QUICK_LIMIT if far else d
     d_lo = 0.0 if far else d_lo
-    half_exp_pair(d, &h, &h_lo)
-    log1p_twice(h, fma(h, d_lo, h_lo), &hi, &lo)
-    size[0] = 1e-240 if far else hi
-    z = two_sum(m, hi, &z_lo)
-    return z + (z_lo + lo)
+    return power_of_two(exp_ratio(d, d_lo, magic_of(<double>(BIAS_F64 - 1)), h, lo))
+
+
+cdef inline double logaddexp_of(
+    double x, double y, double q, double rest, double* size
+) noexcept nogil:
+    """The last step: settled where the result is not below a quarter of size; nan for
+    infinities. What is below e**-660 counts for nothing beside 1e-240."""
+    cdef double hi
+    cdef double z = add_log1p(x if x > y else y, q, rest, &hi)
+    size[0] = hi if hi > 1e-240 else 1e-240
+    return z
 
 
 cdef inline double logsubexp_f64(double x, double y, double* size) noexcept nogil:

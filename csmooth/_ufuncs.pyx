@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.math cimport NAN, fabs
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, uint64_t
 
 from csmooth._complex cimport ComplexLogSum, complex_log_sum
 from csmooth._dispatch cimport kernels
@@ -72,13 +72,9 @@ cdef extern from *:
     """
     void promote_to_double "csmooth_promote_to_double"()
 
-ctypedef fused mark:
-    int32_t
-    int64_t
-
 cdef enum:
     CHUNK = 512          # elements at a time, buffers of 4 kB
-    LONG_CHUNK = 4096    # where arguments and results stay where they are
+    LONG_CHUNK = 2048    # where arguments and results stay where they are
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
     # numbers in NUMBERS
     REAL_TYPES = 4
@@ -143,10 +139,10 @@ cdef inline real settled_value(const Loop* loop, double x, real of_kind) noexcep
         return x
 
 
-cdef inline bint mark_halves(const double* y, int64_t* marks, Py_ssize_t n) noexcept nogil:
+cdef inline bint mark_halves(const double* y, int32_t* marks, Py_ssize_t n) noexcept nogil:
     """Mark what lies within 8 ULP of a float16 or of the middle of two: 12 bits and zeros."""
     cdef Py_ssize_t i
-    cdef int64_t any = 0
+    cdef int32_t any = 0
     for i in range(n):
         # the last 41 bits of 52
         marks[i] |= <uint64_t>(bits_f64(y[i]) + 8) << 23 < <uint64_t>16 << 23
@@ -154,21 +150,25 @@ cdef inline bint mark_halves(const double* y, int64_t* marks, Py_ssize_t n) noex
     return any != 0
 
 
-cdef inline Py_ssize_t marked(const mark* marks, Py_ssize_t n, int* places) noexcept nogil:
-    """The places of the marked elements, the first repeated to whole vectors, and their number.
+cdef inline Py_ssize_t marked(
+    const int32_t* marks, Py_ssize_t* start, Py_ssize_t n, int* places
+) noexcept nogil:
+    """The number of marked elements from `start` on, at most CHUNK, and their places, the first
+    repeated to whole vectors; start moves on to where the others are.
 
     Few are marked: eight at a time are passed over. n is a number of whole vectors.
     """
-    cdef Py_ssize_t block, i, count = 0
-    cdef mark any
-    for block in range(n // 8):
+    cdef Py_ssize_t i, count = 0
+    cdef int32_t any
+    while start[0] < n and count <= CHUNK - 8:
         any = 0
         for i in range(8):
-            any |= marks[8 * block + i]
+            any |= marks[start[0] + i]
         if any:
-            for i in range(8 * block, 8 * block + 8):
+            for i in range(start[0], start[0] + 8):
                 places[count] = <int>i
                 count += marks[i] != 0
+        start[0] += 8
     for i in range(count, whole_vectors(count)):
         places[i] = places[0]
     return count
@@ -181,11 +181,12 @@ cdef void settle_unary(
     outside the quick kernel's limit, and those that may be rounded to the wrong float16. n is a
     number of whole vectors."""
     cdef double values[CHUNK]
-    cdef int64_t marks[CHUNK]
+    cdef int32_t marks[CHUNK]
     cdef int places[CHUNK]
-    cdef Py_ssize_t chunk, start, m, count, i
+    cdef Py_ssize_t chunk, start, first, m, count, i
     for chunk in range((n + CHUNK - 1) // CHUNK):
         start = chunk * CHUNK
+        first = 0
         m = min(<Py_ssize_t>CHUNK, n - start)
         for i in range(m):
             if real is float:
@@ -194,7 +195,7 @@ cdef void settle_unary(
                 marks[i] = not fabs(x[start + i]) <= QUICK_LIMIT
         if real is double and halves:
             mark_halves(y + start, marks, m)
-        count = marked(marks, m, places)
+        count = marked(marks, &first, m, places)
         for i in range(whole_vectors(count)):
             values[i] = x[start + places[i]]
         kernels.map_unary(
@@ -292,6 +293,30 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, sum.hi) else m
 
 
+cdef void settle_binary(
+    const Loop* loop, const real* x, const real* y, real* z, const int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    """The marked elements by the accurate kernel. n is a number of whole vectors."""
+    cdef double x_open[CHUNK]
+    cdef double y_open[CHUNK]
+    cdef double values[CHUNK]
+    cdef double unsettled[CHUNK]
+    cdef int places[CHUNK]
+    cdef Py_ssize_t start = 0, count, padded, i
+    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
+    while start < n:
+        count = marked(marks, &start, n, places)
+        padded = whole_vectors(count)
+        for i in range(padded):
+            x_open[i] = x[places[i]]
+            y_open[i] = y[places[i]]
+        kernels.map_binary(loop.function, x_open, y_open, values, unsettled, padded, odd)
+        for i in range(count):
+            if unsettled[i] != 0:
+                values[i] = settle(loop.function, x_open[i], y_open[i], odd)
+            z[places[i]] = settled_value(loop, values[i], z[0])
+
+
 cdef inline void run_binary(
     const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps, bint* invalid,
     real of_kind
@@ -299,65 +324,51 @@ cdef inline void run_binary(
     cdef real x_buffer[CHUNK]
     cdef real y_buffer[CHUNK]
     cdef real z_buffer[CHUNK]
-    cdef double x_open[CHUNK]
-    cdef double y_open[CHUNK]
-    cdef double values[CHUNK]
-    cdef double unsettled[CHUNK]
-    cdef int64_t marks[CHUNK]
-    cdef int places[CHUNK]
+    cdef int32_t marks[LONG_CHUNK]
     cdef const real* x
     cdef const real* y
     cdef real* z
     cdef char* p
-    cdef Py_ssize_t chunk, start, n, padded, count, i, size = CHUNK
+    cdef Py_ssize_t start = 0, n, padded, i, size = CHUNK
     cdef bint open
-    cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
     cdef bint direct = (
         loop.type.type_number == own_number(of_kind)
         and steps[0] >= 0 and steps[1] >= 0 and steps[2] == sizeof(real)
         and are_apart(args[0], steps[0], args[2], steps[2], total)
         and are_apart(args[1], steps[1], args[2], steps[2], total)
     )
+    if direct and steps[0] == sizeof(real) and steps[1] == sizeof(real):
+        size = LONG_CHUNK
     # reduce writes onto its first argument, accumulate onto the next one: one step at a time
     if steps[0] == steps[2] and args[2] == args[0] + steps[0]:
         size = 1
-    for chunk in range((total + size - 1) // size):
-        start = chunk * size
+    while start < total:
         n = min(size, total - start)
+        if n > CHUNK:
+            n = n // PADDING * PADDING
         padded = whole_vectors(n)
         x = arguments(loop, args[0] + start * steps[0], steps[0], n, padded, &x_buffer[0])
         y = arguments(loop, args[1] + start * steps[1], steps[1], n, padded, &y_buffer[0])
         p = args[2] + start * steps[2]
         z = <real*>p if direct and padded == n else &z_buffer[0]
         if real is float:
-            open = kernels.map_binary_f32(loop.function, x, y, z, <int32_t*>marks, padded)
+            open = kernels.map_binary_f32(loop.function, x, y, z, marks, padded)
             if loop.type.type_number == BFLOAT16:
                 for i in range(padded):
-                    (<int32_t*>marks)[i] |= is_middle(z[i])
+                    marks[i] |= is_middle(z[i])
                 open = True
         else:
             open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
-            if odd:
+            if loop.type.type_number == cnp.NPY_FLOAT16:
                 open = mark_halves(z, marks, padded)
         if open:
-            if real is float:
-                count = marked(<int32_t*>marks, padded, places)
-            else:
-                count = marked(marks, padded, places)
-            padded = whole_vectors(count)
-            for i in range(padded):
-                x_open[i] = x[places[i]]
-                y_open[i] = y[places[i]]
-            kernels.map_binary(loop.function, x_open, y_open, values, unsettled, padded, odd)
-            for i in range(count):
-                if unsettled[i] != 0:
-                    values[i] = settle(loop.function, x_open[i], y_open[i], odd)
-                z[places[i]] = settled_value(loop, values[i], of_kind)
+            settle_binary(loop, x, y, z, marks, padded)
         if loop.checks:
             for i in range(n):
                 invalid[0] |= (z[i] != z[i]) & (x[i] == x[i]) & (y[i] == y[i])
         if z != <real*>p:
             unconvert(&loop.type, p, steps[2], n, z)
+        start += n
 
 
 cdef void loop_binary(

@@ -14,7 +14,7 @@ docs/embedding.md has complete examples.
 # One number goes through the kernels as a row of one element, for which they have a scalar loop. A
 # call costs some tens of ns.
 from libc.math cimport NAN
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
@@ -50,11 +50,11 @@ cdef inline real binary(int function, real x, real y, bint checks) noexcept nogi
     """The same for two numbers, in the steps of run_binary."""
     cdef int before = raised()
     cdef double wide_x = x, wide_y = y, value, unsettled
-    cdef int64_t mark
+    cdef int32_t mark
     cdef bint open
     cdef real z
     if real is float:
-        open = kernels.map_binary_f32(function, &x, &y, &z, <int32_t*>&mark, 1)
+        open = kernels.map_binary_f32(function, &x, &y, &z, &mark, 1)
     else:
         open = kernels.map_binary_f64(function, &x, &y, &z, &mark, 1)
     if open:

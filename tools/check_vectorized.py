@@ -77,15 +77,16 @@ KERNELS += [
     )
 ]
 KERNELS += [
-    # a loop for each function; the accurate ones have one for each way of rounding
-    Kernel(f"_maps_map_{name}$", "f64", "fma", 8, hot_loops)
-    for name, hot_loops in (
-        ("unary", 14),
-        ("unary_f64", 7),
-        ("unary_f32", 7),
-        ("binary", 4),
-        ("binary_f64", 2),
-        ("binary_f32", 2),
+    # a loop for each function; the accurate ones have one for each way of rounding, the quick ones
+    # of double one for each step
+    Kernel(f"_maps_map_{name}$", "f64", "fma", min_packed, hot_loops)
+    for name, min_packed, hot_loops in (
+        ("unary", 8, 14),
+        ("unary_f64", 2, 13),
+        ("unary_f32", 8, 7),
+        ("binary", 8, 4),
+        ("binary_f64", 2, 4),
+        ("binary_f32", 8, 2),
     )
 ]
 KERNELS += [

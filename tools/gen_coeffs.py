@@ -252,12 +252,33 @@ def log_quotient(s: mpf) -> mpf:
     return total
 
 
+def tanh_quotient(s: mpf) -> mpf:
+    """(2 tanh(r / 2) - r) / r^3 with s = r^2; its series where the subtraction would cancel."""
+    if s > mpf(2) ** -8:
+        r = mpmath.sqrt(s)
+        return (2 * mpmath.tanh(r / 2) - r) / r**3
+    total, power, n = mpf(0), mpf(4), 2
+    while power > mpf(10) ** (-DIGITS - 5):
+        total += power * (mpf(4) ** n - 1) * mpmath.bernoulli(2 * n) / mpmath.factorial(2 * n)
+        power *= s
+        n += 1
+    return total
+
+
 EXP_LIMIT = LN2 / 2 * (1 + mpf(2) ** -10)
 EXP = Approximation(
     target=exp_quotient,
     weight=lambda r: r**2 * mpmath.exp(-r),
     low=-EXP_LIMIT,
     high=EXP_LIMIT,
+)
+
+# t = 2 tanh(r / 2), of which an error is worth 4 / (4 - t^2) of the exponential (2 + t) / (2 - t)
+TANH = Approximation(
+    target=tanh_quotient,
+    weight=lambda s: mpmath.sqrt(s) ** 3 / (1 - mpmath.tanh(mpmath.sqrt(s) / 2) ** 2),
+    low=mpf(0),
+    high=EXP_LIMIT**2,
 )
 
 LOG_Q_LIMIT = (mpmath.sqrt(2) - 1) / (mpmath.sqrt(2) + 1) * (1 + mpf(2) ** -6)
@@ -302,6 +323,18 @@ def exp_section() -> list[str]:
     add("exp_c_fast_f64", degree - 1, fast_ideal, 53, "float64, one degree less", divisor=1)
     degree, ideal = smallest_degree(EXP, mpf(2) ** -33)
     add("exp_c_f32", degree, ideal, 24, "float32")
+    degree, ideal = smallest_degree(TANH, mpf(2) ** -60)
+    coefficients = round_in_turn(TANH, degree, 53)
+    error = max_error(TANH, coefficients)
+    lines.extend(
+        c_comment(
+            "tanh_t_f64: T(s) with 2 tanh(r / 2) = t = r + r^3 T(r^2), exp(r) = (2 + t) / (2 - t)\n"
+            f"on {interval}; float64.\nDegree {degree}. Max error of exp(r), relative: "
+            f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
+            f"{log2(ideal)} before rounding them."
+        )
+    )
+    lines.extend(c_polynomial("tanh_t_f64", coefficients))
     return lines
 
 

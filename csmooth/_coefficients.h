@@ -77,7 +77,7 @@ static inline double tanh_t_f64(double x, double xx) {
 
 /* log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
  * |q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = 0.1742537; float64.
- * Degree 7. Max error of q^3 P relative to the logarithm: 2^-66.133 = 1.236e-20
+ * Degree 7. Max error relative to the logarithm: 2^-66.133 = 1.236e-20
  * with these coefficients, 2^-66.331 before rounding them.
  */
 static inline double log_p_f64(double x, double xx) {
@@ -92,23 +92,27 @@ static inline double log_p_f64(double x, double xx) {
     return fma(odd, x, even);
 }
 
-/* log1p_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + 2 q^3 P(q^2) on
- * 0 <= q <= 1/3; float64.
- * Degree 9. Max error of 2 q^3 P relative to the logarithm: 2^-59.411 = 1.305e-18
- * with these coefficients, 2^-59.42 before rounding them.
+/* log1p_r_f64: R(s) with log((1 + q) / (1 - q)) = 2 q + 2 q^3 (1/3 + q^2 R(q^2)) on
+ * 0 <= q <= 1/3, of 1/3 as a number of 53 bits; float64.
+ * Degree 8. Max error relative to the logarithm: 2^-59.073 = 1.649e-18
+ * with these coefficients, 2^-59.074 before rounding them.
  */
-static inline double log1p_p_f64(double x, double xx) {
-    double odd = 0x1.5c44a65f6a11ap-4;  /* 0.085026407140166432 */
-    double even = 0x1.55ea8197dc4a5p-5;  /* 0.041737797843674408 */
-    odd = fma(odd, xx, 0x1.efcad63b442d0p-5);  /* 0.060521524830738138 */
-    even = fma(even, xx, 0x1.1068a56059dc6p-4);  /* 0.066506048203897355 */
-    odd = fma(odd, xx, 0x1.3b1dc9b3f4458p-4);  /* 0.076932704832203824 */
-    even = fma(even, xx, 0x1.745cb4e03f396p-4);  /* 0.090908724352585984 */
-    odd = fma(odd, xx, 0x1.c71c7415a3babp-4);  /* 0.11111111970443115 */
-    even = fma(even, xx, 0x1.249249209bcb9p-3);  /* 0.14285714274180863 */
-    odd = fma(odd, xx, 0x1.99999999a050ep-3);  /* 0.20000000000076351 */
-    even = fma(even, xx, 0x1.5555555555536p-2);  /* 0.33333333333333159 */
+static inline double log1p_r_f64(double x, double xx) {
+    double even = 0x1.57ca77964b20ap-4;  /* 0.083933322083517364 */
+    double odd = 0x1.5b0c87dee137fp-5;  /* 0.042364373562157269 */
+    even = fma(even, xx, 0x1.ee894c49af0c9p-5);  /* 0.060368203162825269 */
+    odd = fma(odd, xx, 0x1.107e8b30672f2p-4);  /* 0.066526931483575941 */
+    even = fma(even, xx, 0x1.3b1bf93a4aab3p-4);  /* 0.076930974527082793 */
+    odd = fma(odd, xx, 0x1.745ccce396128p-4);  /* 0.090908813808145639 */
+    even = fma(even, xx, 0x1.c71c735241922p-4);  /* 0.11111111686122802 */
+    odd = fma(odd, xx, 0x1.24924922693ecp-3);  /* 0.14285714279426942 */
+    even = fma(even, xx, 0x1.999999999bf81p-3);  /* 0.20000000000026932 */
     return fma(odd, x, even);
+}
+
+/* log1p_p_f64: 1/3 + s R(s). */
+static inline double log1p_p_f64(double x, double xx) {
+    return fma(log1p_r_f64(x, xx), x, 0x1.5555555555555p-2);
 }
 
 /* ln 2 in pieces, float64: the leading 32 bits (k * LN2_F64_1 exact for |k| < 2^21),

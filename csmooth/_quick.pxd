@@ -3,7 +3,7 @@
 Nearly every element is settled here; the loops of floor 3 hand the others, which the kernels mark,
 to the functions of _functions.pxd.
 
-f64: within 0.5 ULP and 2**-55.7 of the result, for arguments with |x| <= QUICK_LIMIT only, so that
+f64: within 0.5 ULP and 2**-56 of the result, for arguments with |x| <= QUICK_LIMIT only, so that
     nothing is subnormal; logaddexp and logsubexp where the result does not cancel. An exponential
     is a quotient, which goes into the one division that expit and log1p need. The steps to a result
     are functions of their own, for loops of their own: a processor does not look ahead far enough
@@ -27,6 +27,7 @@ from csmooth._kernels cimport (
 cdef extern from "_coefficients.h" nogil:
     # the second argument is the square of the first
     double tanh_t_f64(double z, double zz) noexcept
+    double log1p_r_f64(double z, double zz) noexcept
 
 cdef enum:
     # exponentials of this size, and the low parts of pairs, are normal numbers
@@ -73,17 +74,19 @@ cdef inline double odds(double h, double lo, double scale, double* rest) noexcep
 
 
 cdef inline double add_log1p(double x, double q, double rest, double* hi) noexcept nogil:
-    """x + log1p(e) with an error below 2**-55.7 log1p(e) before the one rounding; hi is 2 q.
+    """x + log1p(e) with an error below 2**-56 log1p(e) before the one rounding; hi is 2 q.
 
-    log1p(e) = 2 q + 2 q**3 P(q**2) + rest / (1 - q**2). Near e = 1 the second term is 0.038 of it:
-    the roundings of q**2, 2 q**3, P and of the sum are worth 2**-56.2, P itself 2**-59.4, e 2**-58.
+    log1p(e) = 2 q + 2/3 q**3 + 2 q**5 R(q**2) + rest / (1 - q**2). Near e = 1 the second term is
+    0.036 of it: the roundings of q**2, 2/3 q and of the sum are worth 2**-56.8, R 2**-59, e 2**-58.
     Elsewhere they are worth less, in proportion to q**2.
     """
-    cdef double y, y_lo
+    cdef double y, y_lo, more
     cdef double z = q * q
+    cdef double zz = z * z
     hi[0] = q + q
     y = two_sum(x, hi[0], &y_lo)
-    return y + fma(hi[0] * z, log1p_p_f64(z, z * z), fma(rest, fma(z, z, z), rest) + y_lo)
+    more = fma(zz * hi[0], log1p_r_f64(z, zz), fma(rest, z + zz, rest) + y_lo)
+    return y + fma(z, hi[0] * (1.0 / 3.0), more)
 
 
 cdef inline double expit_pair(double h, double lo, double scale, double* y_lo) noexcept nogil:

@@ -342,30 +342,49 @@ def log_section() -> list[str]:
     lines: list[str] = []
 
     def add(
-        name: str, problem: Approximation, target: mpf, interval: str, divisor: int = 1
-    ) -> None:
-        degree, ideal = smallest_degree(problem, target)
-        cube = "q^3" if divisor == 1 else f"{divisor} q^3"
-        coefficients = round_in_turn(problem, degree, 53)
+        name: str, meaning: str, problem: Approximation, fixed: Sequence[mpf], target: mpf,
+        divisor: int = 1,
+    ) -> None:  # fmt: skip
+        """The polynomial without its fixed coefficients."""
+        degree, _ = smallest_degree(problem, target)
+        ideal = minimax(problem, degree, fixed)[1]
+        coefficients = round_in_turn(problem, degree, 53, fixed)
         error = max_error(problem, coefficients)
         lines.extend(
             c_comment(
-                f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + {cube} P(q^2) on\n{interval}; "
-                f"float64.\nDegree {degree}. Max error of {cube} P relative to the logarithm: "
-                f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
-                f"{log2(ideal)} before rounding them."
+                f"{name}: {meaning}; float64.\nDegree {degree - len(fixed)}. "
+                f"Max error relative to the logarithm: {log2(error)} = {mpmath.nstr(error, 4)}\n"
+                f"with these coefficients, {log2(ideal)} before rounding them."
             )
         )
-        lines.extend(c_polynomial(name, [c / divisor for c in coefficients]))
+        lines.extend(c_polynomial(name, [c / divisor for c in coefficients[len(fixed) :]]))
 
     q_limit = mpmath.nstr(LOG_Q_LIMIT, 8)
     add(
         "log_p_f64",
-        LOG,
-        mpf(2) ** -66,
+        "P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n"
         f"|q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = {q_limit}",
+        LOG,
+        [],
+        mpf(2) ** -66,
     )
-    add("log1p_p_f64", LOG_UNIT, mpf(2) ** -59, "0 <= q <= 1/3", divisor=2)
+    third = rounded(mpf(1) / 3, 53)
+    add(
+        "log1p_r_f64",
+        "R(s) with log((1 + q) / (1 - q)) = 2 q + 2 q^3 (1/3 + q^2 R(q^2)) on\n"
+        "0 <= q <= 1/3, of 1/3 as a number of 53 bits",
+        LOG_UNIT,
+        [2 * third],
+        mpf(2) ** -59,
+        divisor=2,
+    )
+    lines += [
+        *c_comment("log1p_p_f64: 1/3 + s R(s)."),
+        "static inline double log1p_p_f64(double x, double xx) {",
+        f"    return fma(log1p_r_f64(x, xx), x, {c_double(third)});",
+        "}",
+        "",
+    ]
     return lines
 
 

@@ -80,6 +80,7 @@ setup(
             extension("_isa_baseline", macros=[INLINE]),
             *(extension(f"_isa_{level}", flags, [INLINE]) for level, flags in LEVELS.items()),
             extension("_dispatch"),
+            extension("_pool"),
             extension("_solve"),
             extension("_complex"),
             extension("_longdouble"),

@@ -19,6 +19,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
 )
+from csmooth._pool cimport Crew, dismiss, engage, share_out
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, lie_side_by_side, load, max_of,
@@ -36,7 +37,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from csmooth._arrays import as_array
 from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._reductions import checked_out, result_dtype, same_memory
-from csmooth._workers import count_workers, run_parts
+from csmooth._workers import count_workers
 
 cnp.import_array()
 
@@ -830,22 +831,22 @@ cdef inline void compute_chunk(const LossTask* call, Py_ssize_t start) noexcept 
         solve_chunk(<double>0, call, start)
 
 
+cdef void compute_chunks(void* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """Computes the chunks start ... stop and leaves the floating-point status as it was."""
+    cdef Py_ssize_t chunk
+    cdef int before = raised()
+    for chunk in range(start, stop):
+        compute_chunk(<const LossTask*>call, chunk * (<const LossTask*>call).chunk)
+    restore(before)
+
+
 cdef class Call:
-    """A task and the arrays that it points into; calling it solves the chunks start ... stop."""
+    """A task and the arrays that it points into."""
     cdef LossTask loss
     cdef tuple arrays
 
     def __dealloc__(self):
         free(self.loss.sums)
-
-    def __call__(self, Py_ssize_t start, Py_ssize_t stop):
-        cdef Py_ssize_t chunk
-        cdef int before
-        with nogil:
-            before = raised()
-            for chunk in range(start, stop):
-                compute_chunk(&self.loss, chunk * self.loss.chunk)
-            restore(before)
 
     cdef Py_ssize_t chunks(self):
         return (self.loss.count + self.loss.chunk - 1) // self.loss.chunk
@@ -915,13 +916,19 @@ cdef choose_arithmetic(Call call, bint single):
 
 cdef run(Call call, Py_ssize_t count, Py_ssize_t chunk, bint adds, workers):
     """Computes all chunks; adds: their losses are to be added up."""
+    cdef Crew crew
+    cdef Py_ssize_t chunks
     call.loss.count = count
     call.loss.chunk = chunk
+    chunks = call.chunks()
     if adds:
-        call.loss.sums = <PairSum*>calloc(call.chunks() + 1, sizeof(PairSum))
+        call.loss.sums = <PairSum*>calloc(chunks + 1, sizeof(PairSum))
         if call.loss.sums == NULL:
             raise MemoryError("no memory for the sums of the losses")
-    run_parts(call, call.chunks(), workers)
+    engage(&crew, min(<Py_ssize_t>workers, chunks))
+    with nogil:
+        share_out(&crew, compute_chunks, &call.loss, chunks, 1)
+    dismiss(&crew)
 
 
 cdef bint fits_float(const LossTask* call) noexcept:

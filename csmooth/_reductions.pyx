@@ -17,6 +17,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
 )
+from csmooth._pool cimport Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
     find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row, log_sum_value, max_of,
@@ -34,12 +35,15 @@ from csmooth._arrays import as_array
 from csmooth._complex import ComplexRows
 from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._longdouble import LongRows
-from csmooth._workers import count_workers, run_parts
+from csmooth._pool import run_parts
+from csmooth._workers import count_workers
 
 cnp.import_array()
 
 cdef enum:
     RELEASE_FROM = 1000  # elements from which releasing the GIL, some 50 ns, is worth its price
+    SHARE_FROM = 1 << 15  # elements from which threads are worth theirs
+    ROWS_EACH = 4  # so many rows for each thread, and they take rows; else blocks of rows
 
 
 # --- one row --------------------------------------------------------------------------------------
@@ -138,19 +142,59 @@ cdef inline void softmax_of_block(
     store(task, row, 0, n, y)
 
 
-cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
+cdef struct Shares:
+    # what the shares of one row are computed from
+    const Task* task
+    const Row* row
+    RowShift shift
+    PairSum total
+    LogSum sum
+
+
+cdef inline void write_shares(
+    real kind, const Shares* shares, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    """The shares of blocks first ... last of a row."""
     cdef real buffer[BLOCK]
     cdef real written[BLOCK]
-    cdef RowShift shift
-    cdef PairSum total
-    cdef LogSum sum
+    cdef const Task* task = shares.task
+    cdef const Row* row = shares.row
     cdef const real* x
     cdef real* y
     cdef Py_ssize_t block, start, n
+    for block in range(first, last):
+        n = block_at(task, block, &start)
+        x = load(task, row, start, n, &buffer[0])
+        y = output_block(task, row, start, &written[0])
+        if real is double:
+            if task.is_log:
+                kernels.row_log_softmax_f64(x, n, &shares.sum, y)
+            else:
+                kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, y)
+        else:
+            if task.is_log:
+                kernels.row_log_softmax_f32(x, n, &shares.sum, y)
+            else:
+                kernels.row_softmax_f32(x, n, &shares.shift, &shares.total, y)
+        store(task, row, start, n, y)
+
+
+cdef void write_shares_f64(void* shares, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    write_shares(<double>0, <const Shares*>shares, first, last)
+
+
+cdef void write_shares_f32(void* shares, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    write_shares(<float>0, <const Shares*>shares, first, last)
+
+
+cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef Shares shares
+    cdef Part part
     cdef real m
     cdef bint finite
     if task.is_log:
-        finite = find_log_sum(task, row, &buffer[0], &sum)
+        finite = find_log_sum(task, row, &buffer[0], &shares.sum)
     else:
         m = max_of(task, row, &buffer[0], -1)
         finite = isfinite(m)
@@ -158,26 +202,18 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
         special_shares(kind, task, row)
         return
     if not task.is_log:
-        shift_to(m, origin_for(m), &shift)
+        shift_to(m, origin_for(m), &shares.shift)
         if task.rows.length <= BLOCK:
-            softmax_of_block(kind, task, row, &shift, &buffer[0])
+            softmax_of_block(kind, task, row, &shares.shift, &buffer[0])
             return
-        sum_of(task, row, &buffer[0], &shift, SHARES, -1, &total)
-    for block in range(blocks_of(task)):
-        n = block_at(task, block, &start)
-        x = load(task, row, start, n, &buffer[0])
-        y = output_block(task, row, start, &written[0])
-        if real is double:
-            if task.is_log:
-                kernels.row_log_softmax_f64(x, n, &sum, y)
-            else:
-                kernels.row_softmax_f64(x, n, &shift, &total, y)
-        else:
-            if task.is_log:
-                kernels.row_log_softmax_f32(x, n, &sum, y)
-            else:
-                kernels.row_softmax_f32(x, n, &shift, &total, y)
-        store(task, row, start, n, y)
+        sum_of(task, row, &buffer[0], &shares.shift, SHARES, -1, &shares.total)
+    shares.task = task
+    shares.row = row
+    part = write_shares_f64 if real is double else write_shares_f32
+    if task.crew != NULL:
+        share_out(task.crew, part, &shares, blocks_of(task), 1)
+    else:
+        part(&shares, 0, blocks_of(task))
 
 
 cdef inline void solve_row(real kind, const Task* task, const Row* row) noexcept nogil:
@@ -409,14 +445,32 @@ cdef void solve_quietly(const Task* task, Py_ssize_t start, Py_ssize_t stop) noe
     restore(before)
 
 
+cdef void solve_part(void* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    solve_quietly(<const Task*>task, start, stop)
+
+
+cdef void solve_all(Task* task, Py_ssize_t count, Py_ssize_t workers):
+    """Solves all rows, in threads where there is enough to do, without the GIL."""
+    cdef Crew crew
+    task.crew = NULL
+    if workers == 1 or count == 0 or task.rows.length < SHARE_FROM // count:
+        with nogil:
+            solve_quietly(task, 0, count)
+        return
+    engage(&crew, workers)
+    with nogil:
+        if count >= ROWS_EACH * crew.size or task.rows.length < SHARE_FROM:
+            share_out(&crew, solve_part, task, count, WIDTH)
+        else:
+            task.crew = &crew
+            solve_quietly(task, 0, count)
+    dismiss(&crew)
+
+
 cdef class Call:
-    """A task and the arrays that it points into; calling it solves the rows start ... stop."""
+    """A task and the arrays that it points into."""
     cdef Task task
     cdef tuple arrays
-
-    def __call__(self, Py_ssize_t start, Py_ssize_t stop):
-        with nogil:
-            solve_quietly(&self.task, start, stop)
 
 
 cdef int type_number(cnp.ndarray array) noexcept:
@@ -766,34 +820,35 @@ cdef evaluate(
     call.task.is_log = is_log
     call.task.rounds = dtype != DTYPES["d"]
     prepare(call, x, mask, weights, rows, signs, axes, single)
-    run_parts(call, math.prod(kept), threads)
+    solve_all(&call.task, math.prod(kept), threads)
     return finished(out, target, sign)
 
 
 cdef bint is_plain_row(x, axis) noexcept:
     """Whether x is one contiguous row of float64 or float32, reduced as a whole."""
     cdef cnp.ndarray array
+    cdef int number
     if not cnp.PyArray_CheckExact(x):
         return False
     array = x
     if axis is not None:
         if not (type(axis) is int and array.ndim == 1 and (axis == 0 or axis == -1)):
             return False
+    number = cnp.PyArray_TYPE(array)
     return (
-        (cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE or cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT)
+        (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT)
         and array.ndim > 0 and cnp.PyArray_ISCARRAY_RO(array)
     )
 
 
-cdef void solve_plain_row(
-    const char* x, Py_ssize_t n, int number, char* out, bint reduces, bint is_log
+cdef void describe_plain_row(
+    Task* task, const char* x, Py_ssize_t n, int number, char* out, bint reduces, bint is_log
 ) noexcept nogil:
-    """One contiguous row of n elements of NumPy's type of that number, float64 or float32."""
-    cdef Task task
+    """One contiguous row of n elements of NumPy's type of that number."""
     task.baseline = False
     task.reduces = reduces
     task.is_log = is_log
-    task.rounds = number == cnp.NPY_FLOAT
+    task.rounds = number != cnp.NPY_DOUBLE
     task.rows.outer_dims = task.rows.inner_dims = 1
     task.rows.length = n
     task.rows.outer_shape[0] = 1
@@ -803,18 +858,29 @@ cdef void solve_plain_row(
     task.x.swapped = False
     task.x.aligned = True
     task.x.outer_strides[0] = 0
-    task.x.inner_strides[0] = 4 if task.rounds else 8
+    task.x.inner_strides[0] = (
+        8 if number == cnp.NPY_DOUBLE else 4 if number == cnp.NPY_FLOAT else 2
+    )
     task.mask.data = task.weights.data = task.sign.data = NULL
-    choose_arithmetic(&task, task.rounds)
-    set_direct(&task.x, &task)
+    task.crew = NULL
+    choose_arithmetic(task, task.rounds)
+    set_direct(&task.x, task)
     task.out = task.x
     task.out.data = out
+
+
+cdef void solve_plain_row(
+    const char* x, Py_ssize_t n, int number, char* out, bint reduces, bint is_log
+) noexcept nogil:
+    cdef Task task
+    describe_plain_row(&task, x, n, number, out, reduces, is_log)
     solve_quietly(&task, 0, 1)
 
 
 cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
     """The plainest call, without the cost of the general one."""
     cdef cnp.ndarray out = None
+    cdef Task task
     cdef double value = 0
     cdef const char* data = cnp.PyArray_BYTES(x)
     cdef char* result = <char*>&value
@@ -823,11 +889,11 @@ cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
     if not reduces:
         out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), number, 0)
         result = cnp.PyArray_BYTES(out)
+    describe_plain_row(&task, data, n, number, result, reduces, is_log)
     if n < RELEASE_FROM:
-        solve_plain_row(data, n, number, result, reduces, is_log)
+        solve_quietly(&task, 0, 1)
     else:
-        with nogil:
-            solve_plain_row(data, n, number, result, reduces, is_log)
+        solve_all(&task, 1, 1 if n < SHARE_FROM else count_workers(None))
     return cnp.PyArray_ToScalar(&value, x) if reduces else out
 
 

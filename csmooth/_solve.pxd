@@ -14,6 +14,7 @@ A float32 row that its own accurate tier cannot answer is taken as a float64 one
 """
 from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite, ldexp
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
@@ -28,6 +29,8 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     Operand, Rows, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
 )
+from csmooth._pool cimport Crew, share_out
+from csmooth._rows cimport add_block
 
 cdef enum:
     SHORT_ROW = 64  # rows up to this length are transposed in blocks and taken WIDTH at a time
@@ -46,6 +49,7 @@ cdef struct Task:
     bint is_log     # log_softmax rather than softmax
     bint reduces    # logsumexp
     bint baseline   # one more element, 0, ends each row; rows.length counts it
+    Crew* crew      # threads that share the blocks of each row, or NULL
 
 
 cdef struct Row:
@@ -171,22 +175,114 @@ cdef inline Py_ssize_t blocks_of(const Task* task) noexcept nogil:
     return (task.rows.length + BLOCK - 1) // BLOCK
 
 
+cdef inline real max_of_block(
+    const Task* task, const Row* row, Py_ssize_t block, Py_ssize_t without, real* buffer
+) noexcept nogil:
+    cdef Py_ssize_t start, n = block_at(task, block, &start)
+    cdef const real* x = load_without(task, row, start, n, buffer, without)
+    if real is double:
+        return kernels.row_max_f64(x, n)
+    else:
+        return kernels.row_max_f32(x, n)
+
+
+cdef inline void add_sum_of_block(
+    const Task* task, const Row* row, Py_ssize_t block, const RowShift* shift, int tier,
+    Py_ssize_t without, real* buffer, PairSum* total
+) noexcept nogil:
+    cdef Py_ssize_t start, n = block_at(task, block, &start)
+    cdef const real* x = load_without(task, row, start, n, buffer, without)
+    if real is double:
+        kernels.row_sum_exp_f64(x, n, shift, tier, total)
+    else:
+        kernels.row_sum_exp_f32(x, n, shift, tier, total)
+
+
+cdef struct Sweep:
+    # one pass of several threads over the blocks of a row
+    const Task* task
+    const Row* row
+    const RowShift* shift
+    int tier
+    Py_ssize_t without
+    PairSum* results    # of each block: its maximum, in hi, or its sum
+
+
+cdef inline bint begin_sweep(
+    const Task* task, const Row* row, const RowShift* shift, int tier, Py_ssize_t without,
+    Sweep* sweep
+) noexcept nogil:
+    """Whether threads are to share the row's blocks, whose results there is memory for."""
+    if task.crew == NULL:
+        return False
+    sweep.task = task
+    sweep.row = row
+    sweep.shift = shift
+    sweep.tier = tier
+    sweep.without = without
+    sweep.results = <PairSum*>malloc(blocks_of(task) * sizeof(PairSum))
+    return sweep.results != NULL
+
+
+cdef inline void sweep_max(
+    real kind, const Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
+) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef Py_ssize_t block
+    for block in range(start, stop):
+        sweep.results[block].hi = max_of_block(
+            sweep.task, sweep.row, block, sweep.without, &buffer[0]
+        )
+
+
+cdef inline void sweep_sum(
+    real kind, const Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
+) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef Py_ssize_t block
+    for block in range(start, stop):
+        sweep.results[block].hi = 0
+        sweep.results[block].lo = 0
+        add_sum_of_block(
+            sweep.task, sweep.row, block, sweep.shift, sweep.tier, sweep.without, &buffer[0],
+            &sweep.results[block],
+        )
+
+
+cdef inline void max_f64(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_max(<double>0, <const Sweep*>sweep, start, stop)
+
+
+cdef inline void max_f32(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_max(<float>0, <const Sweep*>sweep, start, stop)
+
+
+cdef inline void sum_f64(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_sum(<double>0, <const Sweep*>sweep, start, stop)
+
+
+cdef inline void sum_f32(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_sum(<float>0, <const Sweep*>sweep, start, stop)
+
+
 cdef inline real max_of(
     const Task* task, const Row* row, real* buffer, Py_ssize_t without
 ) noexcept nogil:
     """The maximum over a row but for one element, ignoring nan; -inf for none."""
-    cdef real m, top = -INFINITY
-    cdef const real* x
-    cdef Py_ssize_t block, start, n
+    cdef Sweep sweep
+    cdef double m, top = -INFINITY
+    cdef Py_ssize_t block
+    if begin_sweep(task, row, NULL, ACCURATE, without, &sweep):
+        share_out(task.crew, max_f64 if real is double else max_f32, &sweep, blocks_of(task), 1)
+        for block in range(blocks_of(task)):
+            m = sweep.results[block].hi
+            top = m if m > top else top
+        free(sweep.results)
+        return <real>top
     for block in range(blocks_of(task)):
-        n = block_at(task, block, &start)
-        x = load_without(task, row, start, n, buffer, without)
-        if real is double:
-            m = kernels.row_max_f64(x, n)
-        else:
-            m = kernels.row_max_f32(x, n)
+        m = max_of_block(task, row, block, without, buffer)
         top = m if m > top else top
-    return top
+    return <real>top
 
 
 cdef inline Py_ssize_t index_of(
@@ -223,17 +319,18 @@ cdef inline void sum_of(
     Py_ssize_t without, PairSum* total
 ) noexcept nogil:
     """The scaled sum of a row but for one element."""
-    cdef const real* x
-    cdef Py_ssize_t block, start, n
+    cdef Sweep sweep
+    cdef Py_ssize_t block
     total.hi = 0
     total.lo = 0
+    if begin_sweep(task, row, shift, tier, without, &sweep):
+        share_out(task.crew, sum_f64 if real is double else sum_f32, &sweep, blocks_of(task), 1)
+        for block in range(blocks_of(task)):
+            add_block(sweep.results[block].hi, sweep.results[block].lo, &total.hi, &total.lo)
+        free(sweep.results)
+        return
     for block in range(blocks_of(task)):
-        n = block_at(task, block, &start)
-        x = load_without(task, row, start, n, buffer, without)
-        if real is double:
-            kernels.row_sum_exp_f64(x, n, shift, tier, total)
-        else:
-            kernels.row_sum_exp_f32(x, n, shift, tier, total)
+        add_sum_of_block(task, row, block, shift, tier, without, buffer, total)
 
 
 cdef inline double log_sum_value(double maximum, double hi, double lo) noexcept nogil:
@@ -338,7 +435,7 @@ cdef inline bint log_sum_at_once(
     cdef RowShift shift
     cdef PairSum total
     cdef Py_ssize_t n = task.rows.length
-    if n <= BLOCK or not task.x.direct or task.mask.data != NULL:
+    if n <= BLOCK or not task.x.direct or task.mask.data != NULL or task.crew != NULL:
         return False
     if real is double:
         if not kernels.row_sum_once_f64(<const double*>row.x, n, &shift, &total):

@@ -273,6 +273,7 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     terms[:] = [x, y]
     weights[:] = [1.0, -1.0]
     task.single = task.is_log = task.baseline = False
+    task.crew = NULL
     task.reduces = True
     task.rounds = rounds
     task.rows.inner_dims = 1

@@ -1,10 +1,9 @@
-"""Floor 3: how many threads a call may use, as in scipy.fft, and its parts run on them."""
+"""Floor 3: how many threads a call may use, as in scipy.fft."""
 
 import contextlib
 import contextvars
 import operator
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 _default = contextvars.ContextVar("csmooth_workers", default=None)
 
@@ -61,17 +60,3 @@ def initial_workers(text):
 
 
 _initial = initial_workers(os.environ.get("CSMOOTH_NUM_WORKERS") or "1")
-
-
-def run_parts(function, count, workers):
-    """Calls ``function(start, stop)`` for ``workers`` parts of range(count), in threads."""
-    workers = min(workers, count)
-    if workers <= 1:
-        function(0, count)
-        return
-    bounds = [count * i // workers for i in range(workers + 1)]
-    with ThreadPoolExecutor(workers - 1) as pool:
-        parts = [pool.submit(function, *bounds[i : i + 2]) for i in range(1, workers)]
-        function(bounds[0], bounds[1])
-        for part in parts:
-            part.result()

@@ -161,7 +161,7 @@ FLOORS = [
     (r"csmooth|csmooth\.cython_api", 4),
     (r"csmooth\.([a-z]\w*|_reductions|_losses|_solve|_load|_workers|_config|_ufuncs)", 3),
     (r"csmooth\.(_arrays|_scipy_patch|_dtypes|_complex|_longdouble)", 3),
-    (r"csmooth\.(_dispatch|_bigint|_bigcomplex)", 2),
+    (r"csmooth\.(_dispatch|_pool|_bigint|_bigcomplex)", 2),
     (r"csmooth\.(_isa_\w+|_fill)", 1),
     (r"csmooth\._\w+", 0),
 ]

@@ -825,7 +825,7 @@ cdef evaluate(
 
 
 cdef bint is_plain_row(x, axis) noexcept:
-    """Whether x is one contiguous row of float64 or float32, reduced as a whole."""
+    """Whether x is one contiguous row of float64, float32 or float16, reduced as a whole."""
     cdef cnp.ndarray array
     cdef int number
     if not cnp.PyArray_CheckExact(x):
@@ -836,7 +836,7 @@ cdef bint is_plain_row(x, axis) noexcept:
             return False
     number = cnp.PyArray_TYPE(array)
     return (
-        (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT)
+        (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT or number == cnp.NPY_FLOAT16)
         and array.ndim > 0 and cnp.PyArray_ISCARRAY_RO(array)
     )
 

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 
 import numpy as np
 import pytest
 
+import csmooth
 from csmooth import spec
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "tools" / "bench.py"
@@ -24,13 +26,16 @@ _spec.loader.exec_module(bench)
 
 ROWS = set(spec.names("reduction", "slicewise"))
 ELEMENTWISE = set(spec.names("elementwise"))
+LOSSES = set(bench.LOSSES)
+NOT_TIMED = {"set_workers", "show_config", "scipy_patch", "__version__"}
 # Which functions each library has, or its adapter composes.
 HAS = {
     "scipy": ROWS | {"softplus", "expit", "logit", "log_expit"},
-    "numpy": ROWS | ELEMENTWISE,
-    "torch": ROWS | {"softplus", "expit", "logit", "log_expit", "silu", "logaddexp"},
-    "jax": ROWS | ELEMENTWISE,
+    "numpy": ROWS | ELEMENTWISE | LOSSES,
+    "torch": ROWS | LOSSES | {"softplus", "expit", "logit", "log_expit", "silu", "logaddexp"},
+    "jax": ROWS | ELEMENTWISE | LOSSES,
     "numba": ROWS | ELEMENTWISE,
+    "sklearn": {"softmax", "cross_entropy", "binary_cross_entropy_with_logits"},
 }
 
 
@@ -54,6 +59,12 @@ def test_the_grid_holds_every_function_and_dtype():
             of_dtype = [c for c in cells if c.dtype == dtype and c.function in names]
             assert {c.function for c in of_dtype} == names
             assert len(of_dtype) == len(names) * len(places)
+    timed = {cell.function for cell in cells if cell.dtype == "float32"}
+    public = {name for name in csmooth.__all__ if name not in NOT_TIMED}
+    assert timed == public
+    chosen = [cell.name for cell in cells if bench.README_CELLS.fullmatch(cell.name)]
+    assert len(chosen) == 32
+    assert {name.split()[0] for name in chosen} >= ROWS
 
 
 @pytest.mark.parametrize(
@@ -146,6 +157,50 @@ def test_a_subject_with_another_answer_is_not_timed(function, right, wrong):
     assert bench.cells_of(timing, subjects)[-1] == "wrong"
 
 
+def test_slow_cells_have_fewer_rounds(monkeypatch):
+    monkeypatch.setattr(bench, "BUDGET", 0.03)
+    slow, fast = ({"a": partial(time.sleep, seconds)} for seconds in (0.05, 0.001))
+    times, repeats = bench.time_rounds(slow, 9, 1e-9, time.perf_counter)
+    assert len(times["a"]) == bench.LEAST_ROUNDS
+    assert repeats == {"a": 1}
+    times, _ = bench.time_rounds(fast, 9, 1e-9, time.perf_counter)
+    assert len(times["a"]) == 9
+
+
+def timing(name, ratio, size=1000, peer="scipy"):
+    cell = bench.Cell(name, (size,), 0, "float64")
+    return bench.Timing(cell, {"csmooth": [1e-6], peer: [ratio * 1e-6]}, [peer])
+
+
+def test_summary():
+    timings = [timing("softmax", 2.0), timing("softmax", 32.0, 10),
+               timing("logsumexp", 0.5), timing("logsumexp", 0.25, peer="torch")]  # fmt: skip
+    assert bench.summary_of(timings) == [
+        "Fastest peer's time / csmooth's: geometric mean 1.68 over 4 cells, below 1 in 2 of them.",
+        "SciPy's time / csmooth's: geometric mean 32.0 over 1 cells of at most 100 elements.",
+        "SciPy's time / csmooth's: geometric mean 3.2 over 3 cells.",
+    ]
+    assert bench.slower_of(timings)[1] == (
+        "- 0.25 logsumexp (1000) float64 (torch)\n- 0.50 logsumexp (1000) float64 (scipy)"
+    )
+    assert bench.slower_of(timings[:2]) == []
+
+
+def test_figures(monkeypatch):
+    """Each of the promised figures has rows; nothing is timed for longer than needed."""
+    subjects, _ = bench.load_subjects(["scipy"], 1)
+    monkeypatch.setattr(bench, "BUDGET", 0.0)
+    monkeypatch.setattr(bench, "LEAST_ROUNDS", 1)
+    found = bench.Figures(subjects, 1, 1e-9, time.perf_counter)
+    cell = bench.Cell("softmax", (100, 50), 1, "float64")
+    assert 0.1 < found.paired(cell, cell) < 10
+    found.of_short_rows()
+    found.of_first_axes()
+    assert len(found.rows) == 12 + 12
+    assert all(float(measured) > 0 for _, measured, _ in found.rows)
+    assert found.rows[0][0] == "logsumexp (1e5, 3) last axis float64: scipy's time / csmooth's"
+
+
 def test_a_ratio_is_taken_round_by_round():
     cell = bench.Cell("expit", (1000,), None, "float64")
     # The machine is ten times slower in the last two rounds.
@@ -181,7 +236,8 @@ def test_adapter(tmp_path, peer):
     dtypes = ["--dtype", "float64"] if peer == "numba" else []
     process, result = run(
         tmp_path, "--quick", "--rounds", "1", "--peer", peer, *dtypes,
-        "--only", r" \((10|10, 1e5|64, 64, 64)\)|softplus \(1e6\) strided",
+        "--only", r" \((10|10, 1e5|64, 64, 64)\)|softplus \(1e6\) strided"
+        r"|^(soft|cross_|log_softmax_vjp).* \(1e5, 10\)|logits",
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stderr == ""
@@ -249,6 +305,7 @@ def test_what_a_run_writes(tmp_path):
         (["--threads", "0"], "--threads must be at least 1"),
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--figures", "--plot", "a.svg"], "--figures has nothing to plot"),
+        (["--markdown", "--only", "softmax"], "--markdown without a file"),
     ],
 )
 def test_bad_options(capsys, options, message):
@@ -279,9 +336,10 @@ def test_what_cannot_be_done(tmp_path, monkeypatch, only, options, message):
     assert (tmp_path / "README.md").read_text() == "# No markers\n"
 
 
-def test_the_project_has_a_page_with_markers(tmp_path):
+@pytest.mark.parametrize("file", [bench.PAGE, bench.README])
+def test_the_pages_have_markers(file, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(bench.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    page.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     bench.put_between_markers(page, "new text")
     text = page.read_text(encoding="utf-8")
     assert "new text" in text

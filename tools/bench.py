@@ -1,10 +1,13 @@
-"""Times csmooth beside SciPy, NumPy, PyTorch, JAX and Numba on the same arrays in one process.
+"""Times csmooth beside other libraries on the same arrays in one process.
+
+They are SciPy, NumPy, PyTorch, JAX, Numba and scikit-learn, whichever are installed.
 
 python tools/bench.py                        # the whole grid
 python tools/bench.py --quick                # fewer rounds, no arrays above 1e6 elements
 python tools/bench.py --only "softmax.*10)"  # the cells whose name matches
 python tools/bench.py --figures              # the figures that the project promises
-python tools/bench.py --markdown --json results.json --plot results.svg --memory
+python tools/bench.py --markdown --memory    # all of docs/performance.md and README.md's table
+python tools/bench.py --json results.json --plot results.svg
 
 How it is measured:
 1. Threads are pinned to one by the environment, which is set before any library is imported.
@@ -12,7 +15,8 @@ How it is measured:
    is called once on the cell (JAX and Numba compile) and its answer is compared with csmooth's; a
    library that answers something else is not timed.
 3. Rounds are interleaved: each round runs every subject once, in an order that rotates, so that a
-   slow moment of the machine hits all of them. A run repeats the call until it lasts TARGET.
+   slow moment of the machine hits all of them. A run repeats the call until it lasts TARGET. Cells
+   whose rounds take long have fewer of them: what fits into BUDGET, at least LEAST_ROUNDS.
 4. With one thread a time is the processor's time of this process, which other programs on the
    machine do not lengthen; with several it is the wall clock's. What is shown is the median over
    the rounds. A ratio is the median over the rounds of the other's time divided by csmooth's in
@@ -21,6 +25,9 @@ How it is measured:
 np.exp and np.max of the same array are no peers but the limits: of computing, of memory. Beside the
 functions of rows np.exp writes into an existing array, beside the element-wise ones it is called
 as they are and makes a new one.
+
+A loss is computed with its gradient. PyTorch runs forward and backward, scikit-learn its private
+loss_gradient into given arrays, NumPy and JAX the formulas, the latter differentiated and compiled.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -43,18 +51,31 @@ from pathlib import Path
 from typing import Any
 
 # Seconds that one run of a subject lasts at least, by repeating short calls.
-TARGET, TARGET_QUICK = 4e-3, 1e-3
+TARGET, TARGET_QUICK = 3e-3, 1e-3
 ROUNDS, ROUNDS_QUICK = 15, 5
+# Seconds that a cell's rounds may last in all, and how many there are in any case.
+BUDGET = 1.5
+LEAST_ROUNDS = 3
 # Calls below this many elements are shown in microseconds per call, the others per element.
 SMALL = 1000
 # Larger cells are left out of a quick run.
 QUICK_SIZE = 1_000_000
 # Elements of the array whose temporaries are measured.
 MEMORY_SIZE, MEMORY_SIZE_QUICK = 20_000_000, 1_000_000
-DTYPES = ("float64", "float32", "float16")
+FLOATS = ("float64", "float32")
+DTYPES = (*FLOATS, "float16")
+ROWS = ("logsumexp", "softmax", "log_softmax")
+# Rows of fewer elements than a page has figures for: what a call itself costs.
+SHORT = 100
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+# The cells of README.md's table.
+README_CELLS = re.compile(
+    r"((logsumexp|softmax|log_softmax) (\(10\)|\(1e6\)|\((1e5, 10|1000, 1000)\) last axis)"
+    r"|(softplus|expit|logaddexp) \(1e6\)|cross_entropy \(1e5, 10\) last axis) float(64|32)"
+)
 MARKERS = ("<!-- performance: begin (python tools/bench.py --markdown) -->",
            "<!-- performance: end -->")  # fmt: skip
 
@@ -111,13 +132,26 @@ class Cell:
 
         from csmooth import spec
 
-        known = spec.get(self.function)
         rng = np.random.default_rng(self.size)
         line = (-math.inf, math.inf)
+        if self.function in LOSSES:
+            return self._logits_and_other(rng, self._array(rng, line))
+        known = spec.get(self.function)
         arrays = [self._array(rng, interval) for interval in known.intervals or (line,)]
         if known.ordered:
             arrays = [np.maximum(*arrays), np.minimum(*arrays)]
         return tuple(map(self._laid_out, arrays))
+
+    def _logits_and_other(self, rng: Any, x: Any) -> tuple[Any, Any]:
+        """Logits and targets; of a product the forward result and the gradient."""
+        import csmooth
+
+        if self.function == "cross_entropy":
+            return x, rng.integers(0, self.shape[1], self.shape[0])
+        if self.function == "binary_cross_entropy_with_logits":
+            return x, rng.integers(0, 2, self.shape).astype(self.dtype)
+        forward = getattr(csmooth, self.function.removesuffix("_vjp"))
+        return forward(x, axis=self.axis), rng.standard_normal(self.shape).astype(self.dtype)
 
     def _array(self, rng: Any, interval: tuple[float, float]) -> Any:
         """Normal numbers of deviation 3, or evenly distributed where the interval is finite."""
@@ -169,14 +203,27 @@ ELEMENTWISE_GRID: tuple[tuple[tuple[int, ...], int | None, str], ...] = (
 )
 
 
+# Of the losses and products, in float64 and float32.
+LOSSES: dict[str, tuple[tuple[tuple[int, ...], int], ...]] = {
+    "cross_entropy": (((100_000, 3), 1), ((100_000, 10), 1), ((1000, 1000), 1), ((32, 128_000), 1)),
+    "binary_cross_entropy_with_logits": (((1_000_000,), 0),),
+    "softmax_vjp": (((100_000, 10), 1), ((1000, 1000), 1)),
+    "log_softmax_vjp": (((100_000, 10), 1), ((1000, 1000), 1)),
+}
+
+
 def grid(dtypes: Sequence[str]) -> Iterator[Cell]:
-    """Every function of the registry on the grid of its kind."""
+    """Every public function on the grid of its kind."""
     from csmooth import spec
 
     for name, known in spec.REGISTRY.items():
         places = ELEMENTWISE_GRID if known.kind == "elementwise" else ROW_GRID
         for (shape, axis, layout), dtype in itertools.product(places, dtypes):
             yield Cell(name, shape, axis, dtype, layout)
+    for name, shapes in LOSSES.items():
+        for (shape, axis), dtype in itertools.product(shapes, dtypes):
+            if dtype in FLOATS:
+                yield Cell(name, shape, axis, dtype)
 
 
 # --- subjects -------------------------------------------------------------------------------------
@@ -218,6 +265,8 @@ def csmooth_subject(threads: int) -> Subject:
             options["axis"] = cell.axis
         if threads != 1 and cell.axis is not None:
             options["workers"] = threads
+        if cell.function.endswith(("cross_entropy", "logits")):
+            options["return_grad"] = True
         return partial(getattr(csmooth, cell.function), *arrays, **options)
 
     return Subject("csmooth", build, csmooth.__version__, is_peer=False)
@@ -227,7 +276,7 @@ def scipy_subject(threads: int) -> Subject:
     import scipy
     from scipy import special
 
-    names = ("logsumexp", "softmax", "log_softmax", "softplus", "expit", "logit", "log_expit")
+    names = (*ROWS, "softplus", "expit", "logit", "log_expit")
     # SciPy before 1.16 has no softplus.
     functions = {name: getattr(special, name) for name in names if hasattr(special, name)}
     return Subject("scipy", caller(functions), scipy.__version__)
@@ -268,6 +317,18 @@ def compositions(xp: Any) -> dict[str, Callable[..., Any]]:
     return {function.__name__: function for function in functions}
 
 
+def products(xp: Any) -> dict[str, Callable[..., Any]]:
+    """The products with the Jacobians of softmax and log_softmax, likewise."""
+
+    def softmax_vjp(y: Any, g: Any, axis: int) -> Any:
+        return y * (g - (g * y).sum(axis=axis, keepdims=True))
+
+    def log_softmax_vjp(y: Any, g: Any, axis: int) -> Any:
+        return g - xp.exp(y) * g.sum(axis=axis, keepdims=True)
+
+    return {"softmax_vjp": softmax_vjp, "log_softmax_vjp": log_softmax_vjp}
+
+
 def numpy_subject(threads: int) -> Subject:
     """What one writes by hand; for rows: maximum, exponential in place, sum."""
     import numpy as np
@@ -288,12 +349,29 @@ def numpy_subject(threads: int) -> Subject:
         d -= np.log(np.exp(d).sum(axis=axis, keepdims=True))
         return d
 
+    def cross_entropy(x: Any, target: Any, axis: int) -> Any:
+        e = x - x.max(axis=axis, keepdims=True)
+        rows = np.arange(len(x))
+        chosen = e[rows, target]
+        s = np.exp(e, e).sum(axis=axis, keepdims=True)
+        e /= s * len(x)
+        e[rows, target] -= e.dtype.type(1 / len(x))
+        return (np.log(s[:, 0]) - chosen).mean(), e
+
+    def binary(x: Any, y: Any, axis: int) -> Any:
+        e = np.exp(-np.abs(x))
+        loss = (np.maximum(x, 0) - x * y + np.log1p(e)).mean()
+        return loss, (1 / (1 + np.exp(-x)) - y) / x.dtype.type(len(x))
+
     functions = {
         **compositions(np),
         "logaddexp": np.logaddexp,
         "logsumexp": logsumexp,
         "softmax": softmax,
         "log_softmax": log_softmax,
+        **products(np),
+        "cross_entropy": cross_entropy,
+        "binary_cross_entropy_with_logits": binary,
     }
     return Subject("numpy", caller(functions), np.__version__)
 
@@ -321,7 +399,17 @@ def torch_subject(threads: int) -> Subject:
     from torch.nn import functional
 
     torch.set_num_threads(threads)
-    build = caller({
+
+    def loss(name: str) -> Callable[..., Any]:
+        def call(x: Any, target: Any, axis: int) -> Any:
+            x.grad = None
+            value = getattr(functional, name)(x.requires_grad_(), target)
+            value.backward()
+            return value.detach(), x.grad
+
+        return call
+
+    plain = caller({
         "logsumexp": torch.logsumexp,
         "softmax": torch.softmax,
         "log_softmax": torch.log_softmax,
@@ -331,11 +419,21 @@ def torch_subject(threads: int) -> Subject:
         "log_expit": functional.logsigmoid,
         "silu": functional.silu,
         "logaddexp": torch.logaddexp,
+        **{name: loss(name) for name in ("cross_entropy", "binary_cross_entropy_with_logits")},
     })  # fmt: skip
-    return Subject(
-        "torch", lambda cell, *arrays: build(cell, *map(torch.from_numpy, arrays)),
-        torch.__version__,
-    )  # fmt: skip
+
+    def build(cell: Cell, *arrays: Any) -> Call | None:
+        tensors = list(map(torch.from_numpy, arrays))
+        if not cell.function.endswith("_vjp"):
+            return plain(cell, *tensors)
+        # of y alone the logits cannot be had, but those of this softmax are the logarithms
+        y, gradient = tensors
+        is_log = cell.function.startswith("log_")
+        x = (y if is_log else y.log()).requires_grad_()
+        forward = (torch.log_softmax if is_log else torch.softmax)(x, cell.axis)
+        return lambda: torch.autograd.grad(forward, x, gradient, retain_graph=True)[0]
+
+    return Subject("torch", build, torch.__version__)
 
 
 def jax_subject(threads: int) -> Subject:
@@ -355,6 +453,16 @@ def jax_subject(threads: int) -> Subject:
         "softmax": jax.nn.softmax,
         "log_softmax": jax.nn.log_softmax,
     }
+
+    def cross_entropy(x: Any, target: Any) -> Any:
+        chosen = jax.numpy.take_along_axis(x, target[:, None], 1)[:, 0]
+        return (jax.scipy.special.logsumexp(x, 1) - chosen).mean()
+
+    def binary(x: Any, y: Any) -> Any:
+        return (jax.nn.softplus(x) - x * y).mean()
+
+    losses = {"cross_entropy": cross_entropy, "binary_cross_entropy_with_logits": binary}
+    rows |= products(jax.numpy)
     elementwise = {
         **compositions(jax.numpy),
         "softplus": jax.nn.softplus,
@@ -368,11 +476,15 @@ def jax_subject(threads: int) -> Subject:
         **{name: jax.jit(function, static_argnames="axis") for name, function in rows.items()},
         **{name: jax.jit(function) for name, function in elementwise.items()},
     })  # fmt: skip
+    differentiated = {name: jax.jit(jax.value_and_grad(f)) for name, f in losses.items()}
 
     def build(cell: Cell, *arrays: Any) -> Call | None:
         if cell.layout != "C":  # its arrays have no strides
             return None
-        call = prepare(cell, *(jax.numpy.asarray(x).block_until_ready() for x in arrays))
+        given = [jax.numpy.asarray(x).block_until_ready() for x in arrays]
+        if cell.function in losses:
+            return lambda: jax.block_until_ready(differentiated[cell.function](*given))
+        call = prepare(cell, *given)
         return call and (lambda: call().block_until_ready())
 
     return Subject("jax", build, jax.__version__)
@@ -450,9 +562,39 @@ def numba_subject(threads: int) -> Subject:
     return Subject("numba", build, numba.__version__)
 
 
+def sklearn_subject(threads: int) -> Subject:
+    """Its softmax of the rows of a matrix, and the losses of its linear models."""
+    import numpy as np
+    import sklearn
+    from sklearn._loss import loss
+    from sklearn.utils.extmath import softmax
+
+    def build(cell: Cell, x: Any, *more: Any) -> Call | None:
+        if cell.function == "softmax" and len(cell.shape) == 2 and cell.axis == 1:
+            return partial(softmax, x)
+        if cell.function == "cross_entropy":
+            kind = loss.HalfMultinomialLoss(n_classes=x.shape[1])
+        elif cell.function == "binary_cross_entropy_with_logits":
+            kind = loss.HalfBinomialLoss()
+        else:
+            return None
+        losses, gradient = np.empty(len(x), x.dtype), np.empty_like(x)
+        labels = more[0].astype(x.dtype)
+
+        def call() -> Any:
+            kind.loss_gradient(
+                labels, x, loss_out=losses, gradient_out=gradient, n_threads=threads
+            )
+            return losses.mean(), gradient
+
+        return call
+
+    return Subject("sklearn", build, sklearn.__version__)
+
+
 SUBJECTS = {
     "csmooth": csmooth_subject, "scipy": scipy_subject, "numpy": numpy_subject,
-    "torch": torch_subject, "jax": jax_subject, "numba": numba_subject,
+    "torch": torch_subject, "jax": jax_subject, "numba": numba_subject, "sklearn": sklearn_subject,
     "np.exp": exp_subject, "np.max": max_subject,
 }  # fmt: skip
 NO_PEERS = ("csmooth", "np.exp", "np.max")
@@ -535,14 +677,32 @@ def run_repeated(call: Call, repeats: int, clock: Clock) -> float:
     return (clock() - start) / repeats
 
 
-def calibrate(call: Call, target: float, clock: Clock) -> int:
-    """How many calls last ``target`` seconds."""
+def calibrate(call: Call, target: float, clock: Clock) -> tuple[int, float]:
+    """How many calls last ``target`` seconds, and how long they last."""
     repeats = 1
     while True:
         elapsed = run_repeated(call, repeats, clock) * repeats
         if elapsed >= target / 2:
-            return max(1, round(repeats * target / elapsed))
+            factor = max(1 / repeats, target / elapsed)
+            return round(repeats * factor), elapsed * factor
         repeats *= 4 if elapsed < target / 16 else 2
+
+
+def time_rounds(
+    calls: Mapping[str, Call], rounds: int, target: float, clock: Clock
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds per call in each of the interleaved rounds, and the calls of a run."""
+    calibrated = {name: calibrate(call, target, clock) for name, call in calls.items()}
+    fitting = int(BUDGET / sum(seconds for _, seconds in calibrated.values()))
+    rounds = min(rounds, max(LEAST_ROUNDS, fitting))
+    repeats = {name: n for name, (n, _) in calibrated.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for i in range(rounds):
+        turn = i % len(names)
+        for name in names[turn:] + names[:turn]:
+            times[name].append(run_repeated(calls[name], repeats[name], clock))
+    return times, repeats
 
 
 def agrees(cell: Cell, ours: Any, theirs: Any) -> bool:
@@ -553,13 +713,21 @@ def agrees(cell: Cell, ours: Any, theirs: Any) -> bool:
     """
     import numpy as np
 
+    if isinstance(ours, tuple):  # a loss with its gradient
+        return agrees(cell, ours[0], theirs[0]) and agrees(cell, ours[1], theirs[1])
     ours = np.asarray(ours, float)
-    theirs = np.asarray(theirs, float).reshape(ours.shape)
+    theirs = np.asarray(theirs, float)
+    # scikit-learn's gradients are those of the sum, not of the mean
+    if cell.function in LOSSES and theirs.shape == cell.shape:
+        theirs = theirs * (np.abs(ours).max() / np.abs(theirs).max())
+    theirs = theirs.reshape(ours.shape)
     relative, absolute, share = 0.0, 0.5, 1.0
     if cell.axis is None:
         relative, absolute, share = 0.05, 0.01, 0.9
     elif cell.function == "softmax":
         relative, absolute = 0.5, 2 * float(np.finfo(cell.dtype).smallest_subnormal)
+    elif cell.function in LOSSES:
+        relative, absolute, share = 0.05, 1e-3 * float(np.abs(ours).max()), 0.99
     return bool(np.isclose(theirs, ours, relative, absolute).mean() >= share)
 
 
@@ -583,34 +751,31 @@ def measure(
         calls[subject.name] = call
         del answer
     del ours
-    repeats = {name: calibrate(call, target, clock) for name, call in calls.items()}
-    timing = Timing(cell, {name: [] for name in calls}, [s.name for s in subjects if s.is_peer],
-                    repeats, wrong)  # fmt: skip
-    names = list(calls)
-    for i in range(rounds):
-        turn = i % len(names)
-        for name in names[turn:] + names[:turn]:
-            timing.rounds[name].append(run_repeated(calls[name], repeats[name], clock))
-    return timing
+    times, repeats = time_rounds(calls, rounds, target, clock)
+    return Timing(cell, times, [s.name for s in subjects if s.is_peer], repeats, wrong)
 
 
-def peak_memory(subject: str, function: str, size: int, threads: int) -> float | None:
-    """MB beside input and output that a call on float64 needs at its peak; None: no such call.
+def peak_memory(
+    subject: str, functions: Sequence[str], size: int, threads: int
+) -> dict[str, float]:
+    """MB beside input and output that a call on float64 needs at its peak, where there is one.
 
-    It is measured in a process of its own, whose record of the peak is wiped before the call.
+    It is measured in a process of its own, whose record of the peak is wiped before each call.
     """
     code = f"""if True:
-        import sys
+        import json, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import bench
-        print(bench.peak_here({subject!r}, {function!r}, {size}, {threads}))
+        print(json.dumps(bench.peaks_here({subject!r}, {list(functions)!r}, {size}, {threads})))
     """
     command = [sys.executable, "-P", "-c", code]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return None if answer.strip() == "None" else float(answer)
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(process.stdout)
 
 
-def peak_here(name: str, function: str, size: int, threads: int) -> float | None:
+def peaks_here(
+    name: str, functions: Sequence[str], size: int, threads: int
+) -> dict[str, float]:
     """What `peak_memory` measures, in this process."""
 
     def size_of(field: str) -> int:
@@ -621,19 +786,23 @@ def peak_here(name: str, function: str, size: int, threads: int) -> float | None
     subject = SUBJECTS[name](threads)
     from csmooth import spec
 
-    axis = None if spec.get(function).kind == "elementwise" else 0
-    # A small call first: it imports, compiles and starts threads.
-    small, large = (Cell(function, (n,), axis, "float64") for n in (4000, size))
-    call = subject.build(small, *small.arrays())
-    if call is None:
-        return None
-    call()
-    call = subject.build(large, *large.arrays())
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = size_of("VmRSS")
-    answer = call()
-    peak = size_of("VmHWM") - before
-    return max(0.0, (peak - getattr(answer, "nbytes", 0)) / 1e6)
+    peaks = {}
+    for function in functions:
+        axis = None if spec.get(function).kind == "elementwise" else 0
+        # A small call first: it imports, compiles and starts threads.
+        small, large = (Cell(function, (n,), axis, "float64") for n in (4000, size))
+        call = subject.build(small, *small.arrays())
+        if call is None:
+            continue
+        call()
+        call = subject.build(large, *large.arrays())
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+        before = size_of("VmRSS")
+        answer = call()
+        peak = size_of("VmHWM") - before
+        peaks[function] = max(0.0, (peak - getattr(answer, "nbytes", 0)) / 1e6)
+        del answer, call
+    return peaks
 
 
 def memory_table(
@@ -642,13 +811,17 @@ def memory_table(
     """Columns and rows: MB beside input and output, functions x libraries."""
     from csmooth import spec
 
-    names = [s.name for s in subjects if not s.name.startswith("np.")]
-    rows = []
-    for function in spec.REGISTRY:
-        cell = Cell(function, (size,), None, "float64").name
-        if only.search(cell):
-            peaks = [peak_memory(name, function, size, threads) for name in names]
-            rows.append([cell, *("" if p is None else f"{p:.1f}" for p in peaks)])
+    cells = {f: Cell(f, (size,), None, "float64").name for f in spec.REGISTRY}
+    functions = [f for f, cell in cells.items() if only.search(cell)]
+    peaks = {
+        s.name: peak_memory(s.name, functions, size, threads)
+        for s in subjects if not s.name.startswith("np.")
+    }  # fmt: skip
+    names = [name for name, found in peaks.items() if found]
+    rows = [
+        [cells[f], *(f"{peaks[n][f]:.1f}" if f in peaks[n] else "" for n in names)]
+        for f in functions
+    ]
     return ["MB beside input and output", *names], rows
 
 
@@ -707,20 +880,31 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
-def summary_of(timings: Sequence[Timing]) -> str:
-    paired = [(t, t.ratio(t.fastest)) for t in timings if t.fastest]
-    if not paired:
-        return ""
-    worst, least = min(paired, key=lambda p: p[1])
-    lines = [
-        f"ratio = fastest peer's time / csmooth's: geometric mean "
-        f"{geometric_mean([r for _, r in paired]):.2f} over {len(paired)} cells, "
-        f"least {least:.2f} ({worst.cell.name})"
-    ]
-    scipy = [t.ratio("scipy") for t in timings if "scipy" in t.rounds]
-    if scipy:
-        lines.append(f"SciPy's time / csmooth's: geometric mean {geometric_mean(scipy):.1f}")
-    return "\n".join(lines)
+def summary_of(timings: Sequence[Timing]) -> list[str]:
+    """The geometric means, and in how many cells a peer is faster."""
+    lines = []
+    ratios = [t.ratio(t.fastest) for t in timings if t.fastest]
+    if ratios:
+        lines.append(
+            f"Fastest peer's time / csmooth's: geometric mean {geometric_mean(ratios):.2f} over "
+            f"{len(ratios)} cells, below 1 in {sum(ratio < 1 for ratio in ratios)} of them."
+        )
+    for what, limit in ((f" of at most {SHORT} elements", SHORT), ("", math.inf)):
+        ratios = [t.ratio("scipy") for t in timings if "scipy" in t.rounds and t.cell.size <= limit]
+        if ratios:
+            lines.append(
+                f"SciPy's time / csmooth's: geometric mean {geometric_mean(ratios):.1f} over "
+                f"{len(ratios)} cells{what}."
+            )
+    return lines
+
+
+def slower_of(timings: Sequence[Timing]) -> list[str]:
+    """The cells in which a peer is faster, the worst first."""
+    found = [(t.ratio(t.fastest), t) for t in timings if t.fastest]
+    slower = sorted((pair for pair in found if pair[0] < 1), key=lambda pair: pair[0])
+    lines = [f"- {ratio:.2f} {t.cell.name} ({t.fastest})" for ratio, t in slower]
+    return ["Cells in which a peer is faster:", "\n".join(lines)] if lines else []
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -792,38 +976,125 @@ def plot(timings: Sequence[Timing], subjects: Sequence[Subject], file: Path) -> 
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
+class Figures:
+    """The promised figures, as rows of what, measured, promised."""
+
+    def __init__(
+        self, subjects: Sequence[Subject], rounds: int, target: float, clock: Clock
+    ) -> None:
+        self.subjects = {subject.name: subject for subject in subjects}
+        self.measuring = rounds, target, clock
+        self.rows: list[list[str]] = []
+
+    def measure(self, cell: Cell, *names: str) -> Timing:
+        chosen = [s for n, s in self.subjects.items() if n == "csmooth" or n in names]
+        return measure(cell, chosen, *self.measuring)
+
+    def paired(self, ours: Cell, other: Cell) -> float:
+        """Our time per element in one cell divided by that in the other, in the same rounds."""
+        build = self.subjects["csmooth"].build
+        calls = {str(i): build(cell, *cell.arrays()) for i, cell in enumerate((ours, other))}
+        times, _ = time_rounds(calls, *self.measuring)
+        ratio = statistics.median(a / b for a, b in zip(times["0"], times["1"], strict=True))
+        return ratio * other.size / ours.size
+
+    def of_small_calls(self) -> None:
+        for function in ROWS:
+            timing = self.measure(Cell(function, (10,), 0, "float64"), "scipy", "np.exp, new array")
+            others = ", ".join(f"{name} {timing.median(name) * 1e6:.2f}"
+                               for name in timing.rounds if name != "csmooth")  # fmt: skip
+            self.rows.append([f"{function} of 10 float64 (us; {others})",
+                              f"{timing.median('csmooth') * 1e6:.2f} us",
+                              "below np.exp"])  # fmt: skip
+
+    def of_short_rows(self) -> None:
+        for length, function, dtype in itertools.product((3, 10), ROWS, FLOATS):
+            cell = Cell(function, (100_000, length), 1, dtype)
+            timing = self.measure(cell, "scipy", "torch", "jax")
+            for name, promised in (("scipy", 4), ("torch", 4), ("jax", 1.3)):
+                if name in timing.rounds:
+                    self.rows.append([f"{cell.name}: {name}'s time / csmooth's",
+                                      f"{timing.ratio(name):.2f}", f">= {promised}"])  # fmt: skip
+
+    def of_first_axes(self) -> None:
+        shapes = ((10, 100_000), (100_000, 10)), ((1000, 1000), (1000, 1000))
+        for (first, last), function, dtype in itertools.product(shapes, ROWS, FLOATS):
+            cell = Cell(function, first, 0, dtype)
+            ratio = self.paired(cell, Cell(function, last, 1, dtype))
+            self.rows.append([f"{cell.name}: time / that of the last axis", f"{ratio:.2f}",
+                              "<= 1.2"])  # fmt: skip
+
+    def of_long_rows(self) -> None:
+        for dtype in FLOATS:
+            inside = self.measure(Cell("logsumexp", (10_000,), 0, dtype), "np.exp")
+            compute = inside.median("csmooth") / inside.cell.size
+            timing = self.measure(Cell("logsumexp", (20_000_000,), 0, dtype), "np.max")
+            limit = max(timing.median("np.max"), compute * timing.cell.size)
+            self.rows.append([
+                f"{timing.cell.name}: time / the larger of np.max's and the time in cache",
+                f"{timing.median('csmooth') / limit:.2f}", "<= 1.3",
+            ])  # fmt: skip
+
+    def of_threads(self) -> None:
+        """Of two threads, by the wall clock; beside PyTorch and JAX in a process of its own."""
+        import csmooth
+
+        shapes = ((32, 128_000), (20_000_000,))
+        rounds, target, _ = self.measuring
+        for shape, function, dtype in itertools.product(shapes, ROWS, FLOATS):
+            cell = Cell(function, shape, len(shape) - 1, dtype)
+            (x,) = cell.arrays()
+            calls = {
+                str(n): partial(getattr(csmooth, function), x, axis=cell.axis, workers=n)
+                for n in (1, 2)
+            }
+            times, _ = time_rounds(calls, rounds, target, time.perf_counter)
+            best, median = (f(times["1"]) / f(times["2"]) for f in (min, statistics.median))
+            self.rows.append([
+                f"{cell.name}: one worker's time / that of two, fastest rounds (medians: "
+                f"{median:.2f})", f"{best:.2f}", ">= 1.7",
+            ])  # fmt: skip
+        peers = [name for name in ("torch", "jax") if name in self.subjects]
+        if not peers:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "threads.json"
+            only = rf"^({'|'.join(ROWS)}) \((32, 128000|2e7)\)( last axis)? ({'|'.join(FLOATS)})$"
+            command = [sys.executable, "-P", __file__, "--threads", "2", "--only", only, "--json",
+                       str(file), "--rounds", str(rounds)]  # fmt: skip
+            command += [option for name in peers for option in ("--peer", name)]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        for cell in cells:
+            for name in peers:
+                ratio = min(cell["rounds"][name]) / min(cell["rounds"]["csmooth"])
+                self.rows.append([f"{cell['cell']}, two threads: {name}'s time / csmooth's, "
+                                  "fastest rounds", f"{ratio:.2f}", ">= 1"])  # fmt: skip
+
+    def of_memory(self) -> None:
+        peak = peak_memory("csmooth", ["logsumexp"], MEMORY_SIZE, 1)["logsumexp"]
+        self.rows.append([f"peak memory beside the input, logsumexp of {MEMORY_SIZE:.0e} float64",
+                          f"{peak:.2f} MB", "< 1 MB"])  # fmt: skip
+
+
 def figures(
     subjects: Sequence[Subject], rounds: int, target: float, clock: Clock
 ) -> list[list[str]]:
-    """The promised figures: what, measured, promised."""
     import numpy as np
-
-    chosen = [s for s in subjects if s.name in ("csmooth", "scipy", "np.exp")]
 
     def allocating(cell: Cell, x: Any) -> Call:
         return lambda: np.exp(x)
 
-    chosen.append(Subject("np.exp, new array", allocating, np.__version__, is_peer=False))
-    rows = []
-    large = measure(Cell("logsumexp", (1_000_000,), 0, "float64"), chosen, rounds, target, clock)
-    for exp in ("np.exp", "np.exp, new array"):
-        into = "into an array" if exp == "np.exp" else "into a new array"
-        rows.append([f"logsumexp of 1e6 float64 / np.exp of them {into}",
-                     f"{1 / large.ratio(exp):.2f}", "<= 1.1"])  # fmt: skip
-    for function, promised in (("logsumexp", "<= 0.5 us"), ("softmax", "<= 1 us"),
-                               ("log_softmax", "")):  # fmt: skip
-        small = measure(Cell(function, (10,), 0, "float64"), chosen, rounds, target, clock)
-        others = ", ".join(
-            f"{name} {small.median(name) * 1e6:.2f}"
-            for name in ("scipy", "np.exp, new array") if name in small.rounds
-        )  # fmt: skip
-        rows.append([f"{function} of 10 float64 (us; {others})",
-                     f"{small.median('csmooth') * 1e6:.2f} us", promised])  # fmt: skip
+    new = Subject("np.exp, new array", allocating, np.__version__, is_peer=False)
+    found = Figures([*subjects, new], rounds, target, clock)
+    found.of_small_calls()
+    found.of_short_rows()
+    found.of_first_axes()
+    found.of_long_rows()
+    found.of_threads()
     if sys.platform == "linux":
-        peak = peak_memory("csmooth", "logsumexp", MEMORY_SIZE, 1)
-        rows.append([f"peak memory beside the input, logsumexp of {MEMORY_SIZE:.0e} float64",
-                     f"{peak:.2f} MB", "< 1 MB"])  # fmt: skip
-    return rows
+        found.of_memory()
+    return found.rows
 
 
 # --- command line ---------------------------------------------------------------------------------
@@ -844,15 +1115,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all times of all rounds")
     add("--markdown", type=Path, nargs="?", const=PAGE, metavar="FILE",
         help="put the tables between the markers of a page, by default "
-        f"{PAGE.relative_to(ROOT)}")  # fmt: skip
+        f"{PAGE.relative_to(ROOT)}, and some cells into {README.name}")  # fmt: skip
     add("--plot", type=Path, metavar="FILE.svg", help="draw time per element against n")
     add("--memory", action="store_true", help="measure the peak memory beside input and output too")
     add("--figures", action="store_true", help="measure the promised figures alone")
     options = parser.parse_args(argv)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if options.figures and (options.plot or options.memory):
-        parser.error("--figures has nothing to plot and measures its own memory")
+    if options.figures and (options.plot or options.memory or options.markdown):
+        parser.error("--figures has nothing to plot, no page, and measures its own memory")
+    if options.markdown == PAGE and options.only:
+        parser.error(f"--markdown without a file writes {PAGE.name}, which holds all cells")
     if options.memory and sys.platform != "linux":
         parser.error("--memory reads /proc, which only Linux has")
     if options.threads < 1:
@@ -897,7 +1170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             timings = measure_all(cells, subjects, rounds, target, clock)
         tables = [(columns_of(subjects), [cells_of(t, subjects) for t in timings])]
         result = {"rounds": rounds, "cells": [t.as_dict() for t in timings]}
-        notes = [summary_of(timings), LEGEND, title]
+        notes = [*summary_of(timings), *slower_of(timings), LEGEND, title]
     if options.memory:
         size = MEMORY_SIZE_QUICK if options.quick else MEMORY_SIZE
         columns, rows = memory_table(subjects, options.only, size, options.threads)
@@ -914,6 +1187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.markdown:
             text = [markdown_table(columns, rows) for columns, rows in tables]
             put_between_markers(options.markdown, "\n\n".join([*text, *notes]))
+            if options.markdown == PAGE:
+                columns, rows = tables[0]
+                chosen = [row for row in rows if README_CELLS.fullmatch(row[0])]
+                text = [markdown_table(columns, chosen), *summary_of(timings), LEGEND, title]
+                put_between_markers(README, "\n\n".join(text))
         if options.plot:
             plot(timings, subjects, options.plot)
     except (ImportError, OSError, ValueError) as error:

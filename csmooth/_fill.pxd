@@ -47,6 +47,8 @@ from csmooth._rows cimport (
     row_sum_once,
     row_weighted_log_sum,
     row_weighted_sum_exp,
+    rows_log_sum,
+    rows_shift,
 )
 
 
@@ -67,12 +69,15 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.origin_of_f32 = origin_of[float]
     kernels.row_shift_f64 = row_shift[double]
     kernels.row_shift_f32 = row_shift[float]
+    kernels.rows_shift_f64 = rows_shift[double]
+    kernels.rows_shift_f32 = rows_shift[float]
     kernels.row_sum_exp_f64 = row_sum_exp[double]
     kernels.row_sum_exp_f32 = row_sum_exp[float]
     kernels.row_sum_once_f64 = row_sum_once[double]
     kernels.row_sum_once_f32 = row_sum_once[float]
     kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
     kernels.row_log_sum = row_log_sum
+    kernels.rows_log_sum = rows_log_sum
     kernels.row_log_sum_of_rest = row_log_sum_of_rest
     kernels.row_weighted_log_sum = row_weighted_log_sum
     kernels.row_pairs_f64 = row_pairs[double]

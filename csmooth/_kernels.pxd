@@ -150,6 +150,10 @@ ctypedef struct Kernels:
     void (*row_shift_f64)(double m, double origin, RowShift* shift) noexcept nogil
     void (*row_shift_f32)(float m, float origin, RowShift* shift) noexcept nogil
 
+    # the same of several rows, in vectors
+    void (*rows_shift_f64)(const double* m, int width, RowShift* shifts) noexcept nogil
+    void (*rows_shift_f32)(const float* m, int width, RowShift* shifts) noexcept nogil
+
     void (*row_sum_exp_f64)(
         const double* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
     ) noexcept nogil
@@ -167,6 +171,9 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*row_log_sum)(const RowShift* shift, const PairSum* total, LogSum* result) noexcept nogil
+    void (*rows_log_sum)(
+        const RowShift* shifts, const PairSum* totals, int width, LogSum* results
+    ) noexcept nogil
     void (*row_log_sum_of_rest)(
         const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, LogSum* result
     ) noexcept nogil

@@ -12,17 +12,17 @@ from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport (
-    BLOCK, LONG_ROW, SHARES, WIDTH, LogSum, LogSums, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, LONG_ROW, SHARES, WIDTH, LogSum, LogSums, PairSum, RowShift,
 )
 from csmooth._load cimport (
     BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
 )
 from csmooth._pool cimport Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, begins_fast, block_at, blocks_of, cancelled_log_sum, cancels,
-    find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row, log_sum_value, max_of,
-    origin_for, output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part,
-    sum_of, take_census, weighted_log_sum,
+    SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, block_at, blocks_of,
+    cancelled_log_sum, cancels, find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row,
+    log_sum_value, max_of, max_of_block, origin_for, output_block, pack_rows, set_direct, shift_to,
+    special_log_sum, store, stored_part, sum_of, take_census, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -43,6 +43,7 @@ cnp.import_array()
 cdef enum:
     RELEASE_FROM = 1000  # elements from which releasing the GIL, some 50 ns, is worth its price
     SHARE_FROM = 1 << 15  # elements from which threads are worth theirs
+    PACK = 1 << 14  # elements of the rows taken at a time, a part of an L2 cache
     ROWS_EACH = 4  # so many rows for each thread, and they take rows; else blocks of rows
 
 
@@ -74,6 +75,19 @@ cdef inline double log_sum_result(
     return value
 
 
+cdef inline int sign_of(double log_sum) noexcept nogil:
+    """The sign of a sum without weights; 2 for nan."""
+    return 2 if log_sum != log_sum else log_sum != -INFINITY
+
+
+cdef inline void write_log_sum(
+    const Task* task, const Row* row, double value, int sign
+) noexcept nogil:
+    emit(&task.out, row.out, value)
+    if task.sign.data != NULL:
+        emit(&task.sign, row.sign, NAN if sign == 2 else sign)
+
+
 cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil:
     cdef real buffer[BLOCK]
     cdef double wide[BLOCK]
@@ -89,10 +103,8 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
             value = log_sum_result(task, row, &sum)
         else:
             value = special_log_sum(task, row, &wide[0])
-        sign = 2 if value != value else value != -INFINITY
-    emit(&task.out, row.out, value)
-    if task.sign.data != NULL:
-        emit(&task.sign, row.sign, NAN if sign == 2 else sign)
+        sign = sign_of(value)
+    write_log_sum(task, row, value, sign)
 
 
 cdef void special_shares(real kind, const Task* task, const Row* row) noexcept nogil:
@@ -412,6 +424,65 @@ cdef void solve_columns(
             store(task, &row, 0, n, y)
 
 
+cdef inline Py_ssize_t pack_width(const Task* task) noexcept nogil:
+    """How many rows are taken at a time that lie in memory one by one; 1 for others."""
+    cdef Py_ssize_t n = task.rows.length
+    if (
+        n <= SHORT_ROW or n > BLOCK or not task.x.direct or task.mask.data != NULL
+        or task.weights.data != NULL
+    ):
+        return 1
+    return min(<Py_ssize_t>WIDTH, PACK // n)
+
+
+cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) noexcept nogil:
+    """Rows of one block, one after the other but for what is computed once a row: in vectors."""
+    cdef real buffer[BLOCK]
+    cdef real m[WIDTH]
+    cdef Row rows[WIDTH]
+    cdef RowShift shifts[WIDTH]
+    cdef PairSum totals[WIDTH]
+    cdef LogSum sums[WIDTH]
+    cdef Shares shares
+    cdef double value
+    cdef int w, tier = FAST if begins_fast(task) else ACCURATE
+    cdef bint finite = True
+    for w in range(width):
+        rows[w] = row_at(task, first + w)
+        m[w] = max_of_block(task, &rows[w], 0, -1, &buffer[0])
+        finite = finite and isfinite(m[w])
+    if not finite:
+        for w in range(width):
+            solve_row(kind, task, &rows[w])
+        return
+    if real is double:
+        kernels.rows_shift_f64(&m[0], width, &shifts[0])
+    else:
+        kernels.rows_shift_f32(&m[0], width, &shifts[0])
+    if not task.reduces and not task.is_log:
+        for w in range(width):
+            softmax_of_block(kind, task, &rows[w], &shifts[w], &buffer[0])
+        return
+    shares.task = task
+    for w in range(width):
+        totals[w].hi = 0
+        totals[w].lo = 0
+        add_sum_of_block(task, &rows[w], 0, &shifts[w], tier, -1, &buffer[0], &totals[w])
+    kernels.rows_log_sum(&shifts[0], &totals[0], width, &sums[0])
+    for w in range(width):
+        if not is_settled(
+            kind, task, sums[w].maximum, sums[w].rest, sums[w].hi, tier == ACCURATE
+        ):
+            log_sum_of_row(task, &rows[w], m[w], False, &buffer[0], &sums[w])
+        if task.reduces:
+            value = log_sum_result(task, &rows[w], &sums[w])
+            write_log_sum(task, &rows[w], value, sign_of(value))
+        else:
+            shares.row = &rows[w]
+            shares.sum = sums[w]
+            write_shares(kind, &shares, 0, 1)
+
+
 cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Row row
     cdef Py_ssize_t index = start, width, line
@@ -426,6 +497,10 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
             width = min(min(<Py_ssize_t>WIDTH, stop - index), line - index % line)
             solve_columns(kind, task, index, <int>width, aside)
             index += width
+    width = pack_width(task)
+    while width > 1 and stop - index > 1:
+        solve_pack(kind, task, index, <int>min(width, stop - index))
+        index += min(width, stop - index)
     while index < stop:
         row = row_at(task, index)
         solve_row(kind, task, &row)

@@ -27,6 +27,7 @@ from csmooth._elementary cimport (
 )
 from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowShift, SHARES,
+    WIDTH,
 )
 
 
@@ -260,6 +261,28 @@ cdef inline void row_shift(real m, real origin, RowShift* shift) noexcept nogil:
     shift.lowest = lowest
 
 
+cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept nogil:
+    """row_shift of up to WIDTH rows, in vectors."""
+    cdef real origin[WIDTH]
+    cdef real magic[WIDTH]
+    cdef real lowest[WIDTH]
+    cdef double max_hi[WIDTH]
+    cdef double max_lo[WIDTH]
+    cdef double exponent[WIDTH]
+    cdef int w
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &exponent[w])
+    for w in range(width):
+        shifts[w].maximum = m[w]
+        shifts[w].origin = origin[w]
+        shifts[w].magic = magic[w]
+        shifts[w].lowest = lowest[w]
+        shifts[w].max_hi = max_hi[w]
+        shifts[w].max_lo = max_lo[w]
+        shifts[w].exponent = exponent[w]
+
+
 cdef inline void row_sum_exp(
     const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
 ) noexcept nogil:
@@ -442,6 +465,28 @@ cdef inline void row_log_sum(
         shift.max_hi, shift.max_lo, total.hi, total.lo,
         &result.rest, &result.hi, &result.lo,
     )
+
+
+cdef inline void rows_log_sum(
+    const RowShift* shifts, const PairSum* totals, int width, LogSum* results
+) noexcept nogil:
+    """The same of up to WIDTH rows, in vectors."""
+    cdef double max_hi[WIDTH]
+    cdef double max_lo[WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double rest[WIDTH]
+    cdef double hi[WIDTH]
+    cdef double lo[WIDTH]
+    cdef int w
+    for w in range(width):
+        max_hi[w], max_lo[w] = shifts[w].max_hi, shifts[w].max_lo
+        s_hi[w], s_lo[w] = totals[w].hi, totals[w].lo
+    for w in range(width):
+        log_sum_of(max_hi[w], max_lo[w], s_hi[w], s_lo[w], &rest[w], &hi[w], &lo[w])
+    for w in range(width):
+        results[w].maximum = shifts[w].maximum
+        results[w].rest, results[w].hi, results[w].lo = rest[w], hi[w], lo[w]
 
 
 cdef inline void row_log_sum_of_rest(

@@ -148,6 +148,8 @@ def test_condition_numbers_at_the_edges():
     assert math.isnan(condition("expit", math.inf))
     assert math.isnan(condition("logsumexp", [math.nan, 1.0]))
     assert condition("log1mexp", -1e300) == 0.0             # far below the smallest number
+    assert condition("logsumexp", [1.7e308, -1.7e308]) == 1.0
+    assert condition("softmax", [0.0, -1e308], position=1) == 1e308
     assert condition("softmax", [700.0, 0.0], position=0) == pytest.approx(
         700.0 * math.exp(-700.0), rel=1e-12)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -179,6 +179,17 @@ def _true(function: str, x: Any) -> Any:
     return mpmath.mpf(precise(function, float(x))[0])
 
 
+def _share(part: np.ndarray, weights: np.ndarray | None, row: np.ndarray) -> Any:
+    """sum(weights * exp(part)) / sum(exp(row))."""
+    # The logarithms are about as large as the elements: their difference wants as many more bits.
+    more = max(0, math.frexp(np.abs(row).max())[1])
+    form = replace(_QUADRUPLE, precision=_QUADRUPLE.precision + more)
+    with mpmath.workprec(_BITS + more):
+        sums = [mpmath.mpf(truth.logsumexp(*terms, dtype=form)[0])
+                for terms in ((part, weights), (row,))]
+        return mpmath.exp(sums[0] - sums[1])
+
+
 def _apart(x: Any, y: Any) -> Any:
     """expit(x - y), of a difference that float64 may not hold."""
     return 1 / (1 + mpmath.exp(y - x))
@@ -238,15 +249,14 @@ def condition(function: str, *arguments: float | Sequence[float], position: int 
             value = mpmath.mpf(precise(function, row, positions=place)[0])
             if not (np.all(np.isfinite(row)) and mpmath.isfinite(value)):
                 return math.nan
-            shares = list(map(mpmath.mpf, precise("softmax", row)))
             if known.kind == "reduction":
-                weights = shares
+                # d logsumexp / dx_j = p_j, the share of x_j in the sum
+                change = _share(row, np.abs(row), row)
             else:
-                # d log p_i / dx_j = [i = j] - p_j; 1 - p_i without cancellation
-                weights = list(shares)
-                weights[position] = mpmath.fsum(shares[:position] + shares[position + 1:])
-            change = mpmath.fsum(abs(mpmath.mpf(x)) * w
-                                 for x, w in zip(row.tolist(), weights, strict=True))
+                # d log p_i / dx_j = [i = j] - p_j; 1 - p_i is the share of the others
+                others = np.delete(row, position)
+                change = (_share(others, np.abs(others), row)
+                          + abs(mpmath.mpf(row[position])) * _share(others, None, row))
             if function == "softmax":
                 change *= value
         if change == 0:

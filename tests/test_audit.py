@@ -491,10 +491,17 @@ def test_ignored_mask_is_caught():
     assert breaches(result) == {("logsumexp", "float64", "masked")}
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no message")
+
+
 def broken(kind):
     def call(x, axis=None):
         if kind == "raises":
             raise ZeroDivisionError("no\nreason")
+        if kind == "is mute":
+            raise Mute
         return {"shape": np.zeros(x.size + 1), "text": np.full(x.shape, "a"),
                 "nothing": None}[kind]
     return call
@@ -502,6 +509,7 @@ def broken(kind):
 
 @pytest.mark.parametrize(("kind", "got"), [
     ("raises", "raised ZeroDivisionError: no reason"),
+    ("is mute", "raised Mute"),
     ("shape", "returned shape "),
     ("text", "returned no array of real numbers"),
     ("nothing", "returned "),

@@ -50,7 +50,11 @@ _PATIENCE = 3
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """The message of an exception in one line; empty where it cannot even be told."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:               # of a subject's own kind
+        return ""
 
 
 class SubjectError(Exception):

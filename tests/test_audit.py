@@ -772,6 +772,15 @@ def test_a_long_row_is_judged_at_a_sample():
             assert case.positions is None
 
 
+def test_long_rows_travel_by_threes(monkeypatch):
+    made = list(cases.generate("long rows", "float64", quick=True))
+    monkeypatch.setattr(judge, "_ELEMENTS_PER_TASK", 3 * made[0].x.size)
+    tasks = list(judge._tasks(iter(made), [], lambda: False))
+    assert [case for task in tasks for case, _ in task] == made
+    rows = [{case.index for case, _ in task} for task in tasks]
+    assert rows == [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9}]   # the first are one row in three orders
+
+
 def test_sampled_positions_are_the_ones_judged():
     wrong = Subject("wrong", {"softmax": lambda x, axis=None: np.zeros_like(x)})
     result = run([wrong], families=["long rows"], dtypes=["float32"], functions=["softmax"],

@@ -27,7 +27,7 @@ def run(monkeypatch, tmp_path, function, call, *options):
     monkeypatch.setattr(find_worst, "load", lambda name: subject)
     monkeypatch.setattr(find_worst, "FOLDER", tmp_path / "tests" / "worst")
     (tmp_path / "tests" / "worst").mkdir(parents=True, exist_ok=True)
-    assert find_worst.main([function, "--seconds", "0.3", "--seed", "3", *options]) == 0
+    assert find_worst.main([function, "--seconds", "1", "--seed", "3", *options]) == 0
     return tmp_path / "tests" / "worst" / f"{function}.txt"
 
 

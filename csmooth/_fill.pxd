@@ -34,17 +34,18 @@ from csmooth._maps cimport (
 )
 from csmooth._rows cimport (
     origin_of,
+    row_join,
     row_log_softmax,
     row_log_sum,
     row_log_sum_of_rest,
     row_max,
     row_pairs,
+    row_parts,
     row_shares,
     row_shift,
     row_softmax,
     row_terms,
     row_sum_exp,
-    row_sum_once,
     row_weighted_log_sum,
     row_weighted_sum_exp,
     rows_log_sum,
@@ -73,8 +74,9 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.rows_shift_f32 = rows_shift[float]
     kernels.row_sum_exp_f64 = row_sum_exp[double]
     kernels.row_sum_exp_f32 = row_sum_exp[float]
-    kernels.row_sum_once_f64 = row_sum_once[double]
-    kernels.row_sum_once_f32 = row_sum_once[float]
+    kernels.row_parts_f64 = row_parts[double]
+    kernels.row_parts_f32 = row_parts[float]
+    kernels.row_join = row_join
     kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
     kernels.row_log_sum = row_log_sum
     kernels.rows_log_sum = rows_log_sum

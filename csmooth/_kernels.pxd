@@ -45,6 +45,11 @@ cdef struct PairSum:
     double lo
     double size
 
+cdef struct RowPart:
+    # the fast sum of one block of a row, on the scale of the block's own maximum
+    RowShift shift
+    PairSum sum
+
 cdef struct LogSum:
     # log(sum e**x) = maximum + hi + lo with hi + lo = log1p(rest), rest = the sum of all other
     # terms relative to the maximum's own
@@ -160,11 +165,10 @@ ctypedef struct Kernels:
     void (*row_sum_exp_f32)(
         const float* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total
     ) noexcept nogil
-    bint (*row_sum_once_f64)(
-        const double* x, Py_ssize_t n, RowShift* shift, PairSum* total
-    ) noexcept nogil
-    bint (*row_sum_once_f32)(
-        const float* x, Py_ssize_t n, RowShift* shift, PairSum* total
+    bint (*row_parts_f64)(const double* x, Py_ssize_t n, RowPart* parts) noexcept nogil
+    bint (*row_parts_f32)(const float* x, Py_ssize_t n, RowPart* parts) noexcept nogil
+    void (*row_join)(
+        const RowPart* parts, Py_ssize_t count, RowShift* shift, PairSum* total
     ) noexcept nogil
     void (*row_weighted_sum_exp_f64)(
         const double* x, const double* b, Py_ssize_t n, const RowShift* shift, PairSum* total

@@ -26,8 +26,8 @@ from csmooth._elementary cimport (
     fma, fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowShift, SHARES,
-    WIDTH,
+    ACCURATE, BLOCK, FAST, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowPart, RowShift,
+    SHARES, WIDTH,
 )
 
 
@@ -361,58 +361,65 @@ cdef inline void row_block_sum(
     add_block(s[0], c[0], &total.hi, &total.lo)
 
 
-cdef inline bint row_sum_once(
-    const real* x, Py_ssize_t n, RowShift* shift, PairSum* total
-) noexcept nogil:
-    """The FAST sum of a row of several blocks that is read from memory only once.
+cdef inline bint row_parts(const real* x, Py_ssize_t n, RowPart* parts) noexcept nogil:
+    """The FAST sums of a row's blocks, each on the scale of its own maximum.
 
-    The maximum of a block is found while the block before it is summed, on the scale of its own
-    maximum; the sums are brought to one scale by powers of two, exactly. False for infinities, nan
-    and rows with origins other than 0.
+    The row is read from memory only once: the maximum of a block is found while the block before it
+    is summed. False for infinities, nan and blocks with origins other than 0.
     """
     cdef real maxima[MAX_LANES]
-    cdef RowShift own
-    cdef PairSum part
-    cdef real m = row_max(x, BLOCK)
+    cdef real m = row_max(x, min(n, <Py_ssize_t>BLOCK))
     cdef Py_ssize_t size, start = 0
-    cdef double down
     cdef int lane
-    total.hi = 0
-    total.lo = 0
-    shift.maximum = -INFINITY
-    shift.exponent = 0
     while start < n:
         if not fabs(m) < INFINITY or origin_of(m) != 0:
             return False
-        row_shift(m, <real>0, &own)
         size = n - start if n - start < BLOCK else BLOCK
-        part.hi = 0
-        part.lo = 0
+        row_shift(m, <real>0, &parts.shift)
+        parts.sum.hi = 0
+        parts.sum.lo = 0
         if n - start >= 2 * BLOCK:
             for lane in range(MAX_LANES):
                 maxima[lane] = -INFINITY
             row_block_sum(
-                x + start, BLOCK, &own, FAST, &part, <real*>NULL, <real*>NULL, &maxima[0]
+                x + start, BLOCK, &parts.shift, FAST, &parts.sum, <real*>NULL, <real*>NULL,
+                &maxima[0],
             )
             m = row_max(&maxima[0], MAX_LANES)
         else:
             row_block_sum(
-                x + start, size, &own, FAST, &part, <real*>NULL, <real*>NULL, <real*>NULL
+                x + start, size, &parts.shift, FAST, &parts.sum, <real*>NULL, <real*>NULL,
+                <real*>NULL,
             )
-            m = row_max(x + start + size, n - start - size)
+            m = row_max(x + start + size, min(n - start - size, <Py_ssize_t>BLOCK))
+        if not fabs(parts.sum.hi) < INFINITY:
+            return False
         start += size
+        parts += 1
+    return True
+
+
+cdef inline void row_join(
+    const RowPart* parts, Py_ssize_t count, RowShift* shift, PairSum* total
+) noexcept nogil:
+    """Adds the sums of blocks to that of the blocks before them, on the scale of the largest
+    maximum; by powers of two, exactly. shift.maximum is -inf before the first."""
+    cdef double down, hi, lo
+    cdef Py_ssize_t i
+    for i in range(count):
+        hi = parts[i].sum.hi
+        lo = parts[i].sum.lo
         down = power_of_two(magic_of(<double>max(
-            <double>BIAS_F64 - fabs(own.exponent - shift.exponent), <double>0
+            <double>BIAS_F64 - fabs(parts[i].shift.exponent - shift.exponent), <double>0
         )))
-        if own.maximum > shift.maximum:
+        if parts[i].shift.maximum > shift.maximum:
             total.hi = total.hi * down
             total.lo = total.lo * down
-            shift[0] = own
+            shift[0] = parts[i].shift
         else:
-            part.hi = part.hi * down
-            part.lo = part.lo * down
-        add_block(part.hi, part.lo, &total.hi, &total.lo)
-    return fabs(total.hi) < INFINITY
+            hi = hi * down
+            lo = lo * down
+        add_block(hi, lo, &total.hi, &total.lo)
 
 
 cdef inline void row_weighted_sum_exp(

@@ -24,7 +24,7 @@ from csmooth._fixed cimport (
     fixed_scale,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowPart, RowShift,
 )
 from csmooth._load cimport (
     Operand, Rows, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
@@ -33,6 +33,7 @@ from csmooth._pool cimport Crew, share_out
 from csmooth._rows cimport add_block
 
 cdef enum:
+    PARTS = 64      # blocks of a row that is read once, whose sums are joined at a time
     SHORT_ROW = 64  # rows up to this length are transposed in blocks and taken WIDTH at a time
 
 
@@ -206,6 +207,7 @@ cdef struct Sweep:
     int tier
     Py_ssize_t without
     PairSum* results    # of each block: its maximum, in hi, or its sum
+    RowPart* parts      # or its sum on a scale of its own
 
 
 cdef inline bint begin_sweep(
@@ -272,7 +274,7 @@ cdef inline real max_of(
     cdef Sweep sweep
     cdef double m, top = -INFINITY
     cdef Py_ssize_t block
-    if begin_sweep(task, row, NULL, ACCURATE, without, &sweep):
+    if begin_sweep(task, row, NULL, FAST, without, &sweep):
         share_out(task.crew, max_f64 if real is double else max_f32, &sweep, blocks_of(task), 1)
         for block in range(blocks_of(task)):
             m = sweep.results[block].hi
@@ -425,6 +427,34 @@ cdef inline void log_sum_of_row(
             log_sum_double(task, row, m, True, &wide[0], sum)
 
 
+cdef inline bint parts_of_row(
+    real kind, const Task* task, const Row* row, Py_ssize_t first, Py_ssize_t last, RowPart* parts
+) noexcept nogil:
+    """The fast sums of blocks first ... last of a row that lies in memory."""
+    cdef Py_ssize_t start = first * BLOCK
+    cdef Py_ssize_t n = min(last * BLOCK, task.rows.length) - start
+    if real is double:
+        return kernels.row_parts_f64(<const double*>row.x + start, n, parts)
+    else:
+        return kernels.row_parts_f32(<const float*>row.x + start, n, parts)
+
+
+cdef inline void sweep_parts(
+    real kind, Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
+) noexcept nogil:
+    if not parts_of_row(kind, sweep.task, sweep.row, start, stop, &sweep.parts[start]):
+        # marks the row: this one is looked at first
+        sweep.parts[start].sum.hi = INFINITY
+
+
+cdef inline void parts_f64(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_parts(<double>0, <Sweep*>sweep, start, stop)
+
+
+cdef inline void parts_f32(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    sweep_parts(<float>0, <Sweep*>sweep, start, stop)
+
+
 cdef inline bint log_sum_at_once(
     real kind, const Task* task, const Row* row, LogSum* sum
 ) noexcept nogil:
@@ -432,19 +462,41 @@ cdef inline bint log_sum_at_once(
 
     False where that is not possible, and nothing is known of the row.
     """
+    cdef Sweep sweep
+    cdef RowPart parts[PARTS]
     cdef RowShift shift
     cdef PairSum total
-    cdef Py_ssize_t n = task.rows.length
-    if n <= BLOCK or not task.x.direct or task.mask.data != NULL or task.crew != NULL:
+    cdef Py_ssize_t first, last, blocks = blocks_of(task)
+    cdef bint possible = True
+    if blocks == 1 or not task.x.direct or task.mask.data != NULL:
         return False
-    if real is double:
-        if not kernels.row_sum_once_f64(<const double*>row.x, n, &shift, &total):
+    total.hi = 0
+    total.lo = 0
+    shift.maximum = -INFINITY
+    shift.exponent = 0
+    if task.crew != NULL:
+        sweep.task = task
+        sweep.row = row
+        sweep.parts = <RowPart*>malloc(blocks * sizeof(RowPart))
+        if sweep.parts == NULL:
             return False
+        share_out(task.crew, parts_f64 if real is double else parts_f32, &sweep, blocks, 1)
+        for first in range(blocks):
+            possible = possible and sweep.parts[first].sum.hi < INFINITY
+        if possible:
+            kernels.row_join(sweep.parts, blocks, &shift, &total)
+        free(sweep.parts)
     else:
-        if not kernels.row_sum_once_f32(<const float*>row.x, n, &shift, &total):
-            return False
-    kernels.row_log_sum(&shift, &total, sum)
-    return True
+        first = 0
+        while possible and first < blocks:
+            last = min(first + PARTS, blocks)
+            possible = parts_of_row(kind, task, row, first, last, &parts[0])
+            if possible:
+                kernels.row_join(&parts[0], last - first, &shift, &total)
+            first = last
+    if possible:
+        kernels.row_log_sum(&shift, &total, sum)
+    return possible
 
 
 cdef inline bint find_log_sum(

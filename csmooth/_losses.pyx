@@ -19,7 +19,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
 )
-from csmooth._pool cimport Crew, dismiss, engage, share_out
+from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, lie_side_by_side, load, max_of,
@@ -925,6 +925,8 @@ cdef run(Call call, Py_ssize_t count, Py_ssize_t chunk, bint adds, workers):
         call.loss.sums = <PairSum*>calloc(chunks + 1, sizeof(PairSum))
         if call.loss.sums == NULL:
             raise MemoryError("no memory for the sums of the losses")
+    if call.arrays[0].size < SHARE_FROM:
+        workers = 1
     engage(&crew, min(<Py_ssize_t>workers, chunks))
     with nogil:
         share_out(&crew, compute_chunks, &call.loss, chunks, 1)

@@ -13,6 +13,9 @@ cdef extern from "<fenv.h>" nogil:
     ctypedef struct fenv_t:
         pass
 
+cdef enum:
+    SHARE_FROM = 1 << 17  # elements of a call from which waking helpers is worth its price
+
 # What is shared out: calls part(context, start, stop) for parts of a range, in any order.
 ctypedef void (*Part)(void* context, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
 

@@ -17,7 +17,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
 )
-from csmooth._pool cimport Crew, Part, dismiss, engage, share_out
+from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, block_at, blocks_of,
     cancelled_log_sum, cancels, find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row,
@@ -42,7 +42,6 @@ cnp.import_array()
 
 cdef enum:
     RELEASE_FROM = 1000  # elements from which releasing the GIL, some 50 ns, is worth its price
-    SHARE_FROM = 1 << 15  # elements from which threads are worth theirs
     PACK = 1 << 14  # elements of the rows taken at a time, a part of an L2 cache
     ROWS_EACH = 4  # so many rows for each thread, and they take rows; else blocks of rows
 
@@ -524,7 +523,7 @@ cdef void solve_part(void* task, Py_ssize_t start, Py_ssize_t stop) noexcept nog
     solve_quietly(<const Task*>task, start, stop)
 
 
-cdef void solve_all(Task* task, Py_ssize_t count, Py_ssize_t workers):
+cdef void solve_all(Task* task, Py_ssize_t count, Py_ssize_t workers) noexcept:
     """Solves all rows, in threads where there is enough to do, without the GIL."""
     cdef Crew crew
     task.crew = NULL

@@ -379,7 +379,7 @@ def test_in_place_and_into_out(name, dtype, rng, same_bits):
 @every_function
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_workers(name, dtype, rng, same_bits):
-    for shape in ((100_003,), (3, 40_000), (40_000, 3), (500, 70), (70, 500), (20, 30, 40), (1, 9)):
+    for shape in ((150_003,), (3, 50_000), (50_000, 3), (500, 300), (20, 70, 100), (1, 9)):
         x = rng.normal(0.0, 3.0, shape).astype(dtype)
         for axis in (None, *range(len(shape))):
             expected = call(name, x, axis=axis, workers=1)

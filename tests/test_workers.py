@@ -16,8 +16,8 @@ FUNCTIONS = ("logsumexp", "softmax", "log_softmax")
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
 
-# More than one thread takes part from SHARE_FROM = 2**15 elements on, in blocks of 2048.
-LENGTH = 100_003
+# More than one thread takes part from SHARE_FROM = 2**17 elements on, in blocks of 2048.
+LENGTH = 150_003
 
 
 def compute(name, x, **kwargs):
@@ -72,6 +72,23 @@ def test_options_and_layouts(name, rng, same_bits):
                 kwargs["b"] = kwargs["b"][..., : given.shape[1]]
             same_bits(compute(name, given, workers=2, **kwargs), compute(name, given, **kwargs),
                       (given.strides, sorted(option)))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(50_000, 3), (800, 200), (3, 50_000)])
+def test_losses(shape, dtype, rng, same_bits):
+    x = rng.normal(0.0, 3.0, shape).astype(dtype)
+    targets = rng.integers(0, shape[1], shape[0])
+    labels = rng.integers(0, 2, shape).astype(dtype)
+    y, g = csmooth.softmax(x, axis=1), rng.normal(size=shape).astype(dtype)
+    for call in (
+        lambda **k: csmooth.cross_entropy(x, targets, return_grad=True, **k),
+        lambda **k: csmooth.cross_entropy(x, y, reduction="sum", return_grad=True, **k),
+        lambda **k: csmooth.binary_cross_entropy_with_logits(x, labels, return_grad=True, **k),
+        lambda **k: (csmooth.softmax_vjp(y, g, **k), csmooth.log_softmax_vjp(np.log(y), g, **k)),
+    ):
+        for got, expected in zip(call(workers=3), call(), strict=True):
+            same_bits(got, expected)
 
 
 def test_the_environment_sets_the_number(run_python):

@@ -6,6 +6,11 @@ cancels counts; it shares no step with the kernels.
 
 import functools
 import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -17,6 +22,7 @@ from csmooth.audit.ulp import ulp_error
 
 cross_entropy = csmooth.cross_entropy
 binary = csmooth.binary_cross_entropy_with_logits
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "multinomial_logistic.py"
 REDUCTIONS = ("mean", "sum", "none")
 dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 reductions = pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -834,3 +840,32 @@ def test_integer_and_narrow_logits(rng):
     true_loss, true_gradient = true_cross_entropy(half, target)
     assert_below_bound(loss, true_loss, "loss")
     assert_below_bound(gradient, true_gradient, "gradient")
+
+
+# --- the example ----------------------------------------------------------------------------------
+
+
+def run_example(*arguments):
+    process = subprocess.run(
+        [sys.executable, "-P", *arguments], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(csmooth.__file__).parent.parent)},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def test_multinomial_logistic_example():
+    """Both forms reach scikit-learn's coefficients, which the example itself insists on."""
+    pytest.importorskip("sklearn")
+    text = run_example(str(EXAMPLE), "--tolerance", "1e-6")
+    rows = re.findall(r"^([a-z -]+?) +(\d+) +([\d.]+) +(\S+) +(\S+)$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["scikit-learn", "cross-entropy", "reference category"]
+    assert all(0 < float(row[3]) <= 10 * 1e-6 / 1e-3 for row in rows[1:])
+    recognised = float(re.search(r"([\d.]+)% of the images recognised", text)[1])
+    assert 97 < recognised < 99
+
+
+def test_the_example_without_scikit_learn():
+    hidden = f"import runpy, sys; sys.modules['sklearn'] = None; sys.argv = ['']; " \
+             f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"  # fmt: skip
+    assert run_example("-c", hidden).startswith("without scikit-learn, which has the digits")

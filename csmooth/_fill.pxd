@@ -11,9 +11,13 @@ from csmooth._loss_kernels cimport (
     columns_soft,
     columns_target,
     columns_target_gradient,
+    columns_target_quick_f32,
+    columns_target_quick_f64,
     columns_vjp,
+    is_quick,
     row_binary_loss,
     row_binary_loss_f32,
+    row_binary_quick,
     row_soft_gradient,
     row_soft_loss,
     row_soft_sums,
@@ -104,6 +108,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_target_f64 = row_target[double]
     kernels.row_target_f32 = row_target[float]
     kernels.row_target_of_rest = row_target_of_rest
+    kernels.columns_target_quick_f64 = columns_target_quick_f64
+    kernels.columns_target_quick_f32 = columns_target_quick_f32
     kernels.columns_target_f64 = columns_target[double]
     kernels.columns_target_f32 = columns_target[float]
     kernels.columns_target_gradient_f64 = columns_target_gradient[double]
@@ -113,6 +119,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_soft_loss = row_soft_loss
     kernels.row_soft_gradient = row_soft_gradient
     kernels.row_binary_loss_f64 = row_binary_loss
+    kernels.row_binary_quick_f64 = row_binary_quick
+    kernels.is_quick = is_quick
     kernels.row_binary_loss_f32 = row_binary_loss_f32
     kernels.row_sum_products = row_sum_products
     kernels.row_vjp = row_vjp

@@ -3,7 +3,7 @@
 Blocks of one row are contiguous. Columns lie side by side: element j of column w is
 x[j * stride + w], with at most WIDTH columns at a time.
 """
-from libc.stdint cimport int32_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 cdef enum:
     # Partial sums of a row; two 64-byte vectors. Part of the definition of the bits.
@@ -20,8 +20,10 @@ cdef enum:
     WIDTH = 64
     # Elements of a binary cross-entropy at a time; likewise.
     PIECE = 512
-    # Length up to which rows with a weight for each class are worked on side by side; likewise.
-    MAX_SOFT = 64
+    # Length up to which the rows of a loss are worked on side by side; likewise.
+    MAX_SHORT = 64
+    # Rows whose sums the quick kernel for short rows keeps at a time; likewise.
+    TILE = 16
 
 # How a row's terms are computed and summed; see _rows.pxd.
 cdef enum:
@@ -87,14 +89,14 @@ cdef struct TargetBlock:
     double loss_lo[WIDTH]
     double gradient[WIDTH]
     double rest[WIDTH]
+    int64_t settled[WIDTH]     # whether the quick kernel has found what it is to find
 
 cdef struct BinaryBlock:
-    # Given: the weights, where there are any. Found: the losses, pairs, and the gradients.
+    # Given: the weights, where there are any. Found: the losses, pairs.
     double weight[PIECE]
     double positive[PIECE]
     double loss[PIECE]
     double loss_lo[PIECE]
-    double gradient[PIECE]
 
 cdef struct SoftTarget:
     # The weight of a class is keep y + smooth, both pairs.
@@ -270,6 +272,12 @@ ctypedef struct Kernels:
         const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, const LogSum* sum,
         TargetBlock* block, int w, int* exponent
     ) noexcept nogil
+    void (*columns_target_quick_f64)(
+        const double* x, Py_ssize_t n, int width, TargetBlock* block, double* y
+    ) noexcept nogil
+    void (*columns_target_quick_f32)(
+        const double* x, Py_ssize_t n, int width, TargetBlock* block, double* y
+    ) noexcept nogil
     void (*columns_target_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
         TargetBlock* block, double* terms_hi, double* terms_lo
@@ -311,10 +319,16 @@ ctypedef struct Kernels:
 
     void (*row_binary_loss_f64)(
         const double* x, const double* y, Py_ssize_t n, bint weighted, double factor,
-        double factor_lo, BinaryBlock* block
+        double factor_lo, BinaryBlock* block, double* gradient
     ) noexcept nogil
+    bint (*row_binary_quick_f64)(
+        const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+        BinaryBlock* block, double* gradient
+    ) noexcept nogil
+    bint (*is_quick)(double x, double y) noexcept nogil
     void (*row_binary_loss_f32)(
-        const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block
+        const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block,
+        float* gradient
     ) noexcept nogil
 
     void (*row_sum_products)(

@@ -6,27 +6,42 @@ Cross-entropy with class t, p = softmax(x):
     gradient_t    -(S - e**x_t) / (divisor S): minus the share of the others. The pair S gives the
                   others to 2**-55 unless t is the maximum and rest is below REST_LIMIT; there they
                   are summed without it (_solve.pxd).
+    The quick way, for rows of up to MAX_SHORT logits that are all within QUICK_LOGIT of 0, or -inf:
+    no scale and so no maximum. The others are summed without the target, and both come from them:
+    log(S / e**x_t) = log1p(others / e**x_t) and -others / (divisor S). Nothing cancels, however
+    small the others are. Terms and their sum are pairs, good to 2**-56.1; for results of 24 bits
+    and fewer all is plain double arithmetic, good to 2**-46.
 Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512 E, a pair):
     loss          (a + b) log1p(E) + c |x|, c = a for x < 0, else b: all parts are >= 0.
     gradient      (b - a E) / (1 + E) for x >= 0, (b E - a) / (1 + E) for x < 0, on the scale
                   2**512.
     float32: the same in plain double arithmetic, good to 2**-49.
+    The quick way, without weights, for logits within QUICK_LOGIT of 0 and labels from 0 to 1: the
+    same without the scale. Loops of their own for labels of 0 and 1 take fewer steps to the same
+    bits, and exponentials, losses and gradients have a loop each: the steps of one element depend
+    on each other, and a processor looks ahead only so far.
 Losses leave as pairs, so that their sum and mean are rounded once.
 """
-from libc.math cimport NAN, fabs
+from libc.math cimport INFINITY, NAN, fabs
+from libc.stdint cimport int64_t, uint64_t
 from csmooth._columns cimport columns_sum_exp
 from csmooth._elementary cimport (
-    BIAS_F64, OFFSET_F64, divide, exp_fast, exp_long, exp_pair, fast_two_sum, fma, log1p_p_f64,
-    magic_of, power_of_two, real, two_sum,
+    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, OFFSET_F64, bits_f64, divide, exp_long, exp_pair,
+    exp_parts, fast_two_sum, fma, from_bits_f64, log1p_p_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    BLOCK, LANES_F64, MAX_SOFT, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
-    TargetBlock,
+    BLOCK, LANES_F64, MAX_SHORT, PIECE, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift,
+    SoftTarget, TargetBlock,
 )
+from csmooth._quick cimport exponential
 from csmooth._rows cimport (
     add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, scaled_share, share,
     shift_of, split, term_of, unscaled,
 )
+
+cdef enum:
+    # logits up to this size need no scale: exponentials and their products stay normal numbers
+    QUICK_LOGIT = 200
 
 
 cdef inline double two_to(int e) noexcept nogil:
@@ -212,6 +227,188 @@ cdef inline void columns_target_gradient(
         y[block.target[w] * y_stride + w] = <real>block.gradient[w]
 
 
+# --- cross-entropy of short rows, the quick way ---------------------------------------------------
+
+
+cdef inline void add_size(double x, double* size) noexcept nogil:
+    """size = the largest |x| so far, but for -inf, whose terms are exact zeros; ignores nan."""
+    cdef double own = 0.0 if x == -INFINITY else fabs(x)
+    size[0] = own if own > size[0] else size[0]
+
+
+cdef inline double clamped(double x) noexcept nogil:
+    """x, or what is low enough for the power of two of its exponential to be 0; nan for nan."""
+    cdef double lowest = -709.0895657128241  # -1023 ln 2
+    return lowest if lowest > x else x
+
+
+cdef inline double nearest_power(double a, double b, double* k) noexcept nogil:
+    """2**-k with 2/3 < a / (2**k b) < 3/2, k >= 0, for a >= b > 0."""
+    # a number's bits are its logarithm to base 2 but for 0.0861; AVX2 has unsigned shifts only
+    cdef int64_t rounded = <int64_t>(
+        <uint64_t>(bits_f64(a) - bits_f64(b) + (<int64_t>1 << 51)) >> 52
+    )
+    k[0] = from_bits_f64(rounded | BITS_2_52) - 4503599627370496.0  # 2**52
+    return power_of_two(magic_of(<double>BIAS_F64) - k[0])
+
+
+cdef inline void log_ratio(
+    double s, double s_lo, double others, double others_lo, double b, double b_lo, double* hi,
+    double* lo
+) noexcept nogil:
+    """hi + lo = log(s / b) for s = b + others, all pairs; relative error below 2**-56.
+
+    With a = s / 2**k near b and q = (a - b) / (a + b), |q| <= 1/5: k ln 2 + 2 q + 2 q**3 P(q**2).
+    """
+    cdef double k, a, a_lo, d, d_lo, e, e_lo, q, q_lo, z, tail
+    cdef double scale = nearest_power(s, b, &k)
+    a = s * scale
+    a_lo = s_lo * scale
+    d = two_sum(a, -b, &d_lo)
+    d_lo = d_lo + (a_lo - b_lo)
+    d = others if k == 0 else d
+    d_lo = others_lo if k == 0 else d_lo
+    e = two_sum(a, b, &e_lo)
+    divide(d, d_lo, e, e_lo + (a_lo + b_lo), &q, &q_lo)
+    z = q * q
+    tail = fma(2.0 * q * z, log1p_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo))
+    d = two_sum(k * LN2_F64_1, 2.0 * q, &d_lo)
+    hi[0] = fast_two_sum(d, d_lo + fma(k, LN2_F64_2, tail), lo)
+
+
+cdef inline void columns_target_quick_f64(
+    const double* x, Py_ssize_t n, int width, TargetBlock* block, double* y
+) noexcept nogil:
+    """Losses, and the gradients unless y is NULL, of short rows side by side, WIDTH apart.
+
+    Columns are read up to the next multiple of TILE. y may be x.
+    """
+    cdef double terms_hi[MAX_SHORT * TILE]
+    cdef double terms_lo[MAX_SHORT * TILE]
+    cdef double target[TILE]
+    cdef double size[TILE]
+    cdef double s[TILE]
+    cdef double c[TILE]
+    cdef double own_hi[TILE]
+    cdef double own_lo[TILE]
+    cdef double one, one_lo, hi, lo, rest, scale, total, total_lo, index
+    cdef bint own
+    cdef Py_ssize_t j
+    cdef int tile, start, w
+    for tile in range((width + TILE - 1) // TILE):
+        start = tile * TILE
+        for w in range(TILE):
+            target[w] = <double>block.target[start + w]
+            size[w] = 0
+            s[w] = 0
+            c[w] = 0
+            own_hi[w] = 0
+            own_lo[w] = 0
+        for j in range(n):
+            index = <double>j
+            for w in range(TILE):
+                add_size(x[j * WIDTH + start + w], &size[w])
+                scale = power_of_two(exp_parts(
+                    clamped(x[j * WIDTH + start + w]), magic_of(<double>BIAS_F64), &one, &rest
+                ))
+                one = fast_two_sum(one, rest, &rest)
+                hi = one * scale
+                lo = rest * scale
+                terms_hi[j * TILE + w] = hi
+                terms_lo[j * TILE + w] = lo
+                own = target[w] == index
+                own_hi[w] = hi if own else own_hi[w]
+                own_lo[w] = lo if own else own_lo[w]
+                add_pair(0.0 if own else hi, 0.0 if own else lo, &s[w], &c[w])
+        for w in range(TILE):
+            one = own_hi[w]
+            one_lo = own_lo[w]
+            hi = fast_two_sum(s[w], c[w], &lo)
+            total = two_sum(one, hi, &total_lo)
+            total_lo = total_lo + (one_lo + lo)
+            # a nan makes the total one
+            block.settled[start + w] = (size[w] <= QUICK_LOGIT) & (total > 0) & (one > 0)
+            log_ratio(
+                total, total_lo, hi, lo, one, one_lo, &block.loss[start + w],
+                &block.loss_lo[start + w],
+            )
+            block.loss[start + w] = product(
+                block.loss[start + w], block.loss_lo[start + w], block.weight[start + w], 0.0,
+                &block.loss_lo[start + w],
+            )
+            total = product(
+                total, total_lo, block.divisor[start + w], block.divisor_lo[start + w], &total_lo
+            )
+            divide(1.0, 0.0, total, total_lo, &s[w], &c[w])
+            own_hi[w] = 0.0 - fma(hi, s[w], fma(hi, c[w], lo * s[w]))
+        if y == NULL:
+            continue
+        for j in range(n):
+            index = <double>j
+            for w in range(TILE):
+                hi = terms_hi[j * TILE + w]
+                hi = fma(hi, s[w], fma(hi, c[w], terms_lo[j * TILE + w] * s[w]))
+                y[j * WIDTH + start + w] = own_hi[w] if target[w] == index else hi
+
+
+cdef inline void columns_target_quick_f32(
+    const double* x, Py_ssize_t n, int width, TargetBlock* block, double* y
+) noexcept nogil:
+    """The same in plain double arithmetic, for results that are rounded to 24 bits or fewer."""
+    cdef double terms[MAX_SHORT * TILE]
+    cdef double target[TILE]
+    cdef double size[TILE]
+    cdef double s[TILE]
+    cdef double own_term[TILE]
+    cdef double e, total, k, a, d, q, z, r, index
+    cdef bint own
+    cdef Py_ssize_t j
+    cdef int tile, start, w
+    for tile in range((width + TILE - 1) // TILE):
+        start = tile * TILE
+        for w in range(TILE):
+            target[w] = <double>block.target[start + w]
+            size[w] = 0
+            s[w] = 0
+            own_term[w] = 0
+        for j in range(n):
+            index = <double>j
+            for w in range(TILE):
+                add_size(x[j * WIDTH + start + w], &size[w])
+                e = exponential(clamped(x[j * WIDTH + start + w]))
+                terms[j * TILE + w] = e
+                own = target[w] == index
+                own_term[w] = e if own else own_term[w]
+                s[w] = s[w] + (0.0 if own else e)
+        for w in range(TILE):
+            total = own_term[w] + s[w]
+            block.settled[start + w] = (
+                (size[w] <= QUICK_LOGIT) & (total > 0) & (own_term[w] > 0)
+            )
+            # log(total / own), as in log_ratio
+            a = total * nearest_power(total, own_term[w], &k)
+            d = s[w] if k == 0 else a - own_term[w]
+            a = a + own_term[w]
+            total = total * block.divisor[start + w]
+            r = 1.0 / (a * total)
+            q = d * (r * total)
+            z = q * q
+            block.loss[start + w] = block.weight[start + w] * fma(
+                k, LN2_F64_1, fma(k, LN2_F64_2, 2.0 * fma(q * z, log1p_p_f64(z, z * z), q))
+            )
+            block.loss_lo[start + w] = 0
+            r = r * a
+            own_term[w] = 0.0 - s[w] * r
+            s[w] = r
+        if y == NULL:
+            continue
+        for j in range(n):
+            index = <double>j
+            for w in range(TILE):
+                e = terms[j * TILE + w] * s[w]
+                y[j * WIDTH + start + w] = own_term[w] if target[w] == index else e
+
+
 # --- sums -----------------------------------------------------------------------------------------
 
 
@@ -394,11 +591,11 @@ cdef inline void columns_soft(
     const double* x, const double* y, Py_ssize_t n, int width, const double* m,
     const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
 ) noexcept nogil:
-    """Short rows side by side, WIDTH apart, n <= MAX_SOFT; the same steps. y may be NULL."""
-    cdef double terms_hi[MAX_SOFT * WIDTH]
-    cdef double terms_lo[MAX_SOFT * WIDTH]
-    cdef double q[MAX_SOFT * WIDTH]
-    cdef double q_lo[MAX_SOFT * WIDTH]
+    """Short rows side by side, WIDTH apart, n <= MAX_SHORT; the same steps. y may be NULL."""
+    cdef double terms_hi[MAX_SHORT * WIDTH]
+    cdef double terms_lo[MAX_SHORT * WIDTH]
+    cdef double q[MAX_SHORT * WIDTH]
+    cdef double q_lo[MAX_SHORT * WIDTH]
     cdef double s[LANES_F64 * WIDTH]
     cdef double c[LANES_F64 * WIDTH]
     cdef double origin[WIDTH]
@@ -544,53 +741,168 @@ cdef inline void binary_loss(
     gradient[0] = s if s == s else NAN
 
 
-cdef inline void binary_loss_f32(
-    double x, double y, double factor, double* loss, double* gradient
-) noexcept nogil:
-    """The same without weights in plain double arithmetic, for x and y from floats."""
-    cdef double size = fabs(x)
-    cdef double e, q, z, b, c, r, s
+cdef inline void quick_exponential(double x, double* e, double* e_lo) noexcept nogil:
+    """e + e_lo = E = e**-|x|."""
+    cdef double one, rest
     cdef double scale = power_of_two(
-        exp_fast(-300.0 if size > 300.0 else -size, magic_of(<double>BIAS_F64), &e)
+        exp_parts(-fabs(x), magic_of(<double>BIAS_F64), &one, &rest)
     )
-    e = e * scale
-    q = e / (2.0 + e)
+    one = fast_two_sum(one, rest, &rest)
+    e[0] = one * scale
+    e_lo[0] = rest * scale
+
+
+cdef inline void quick_loss(
+    double x, double y, double e, double e_lo, bint hard, double* loss, double* loss_lo
+) noexcept nogil:
+    """log1p(E) + c |x|, c = 1 - y for x >= 0, else y; hard: y is 0 or 1."""
+    cdef double d, d_lo, q, q_lo, z, log_hi, log_lo, b, b_lo, r, r_lo
+    cdef bint right = x >= 0, one = y > 0.5
+    # log1p(E) = 2 q + 2 q**3 P(q**2), q = E / (2 + E)
+    d = fast_two_sum(<double>2.0, e, &d_lo)
+    divide(e, e_lo, d, d_lo + e_lo, &q, &q_lo)
     z = q * q
-    b = 1.0 - y
-    c = y if x < 0 else b
-    r = c * size
-    r = 0.0 if c == 0 else r
-    loss[0] = 2.0 * fma(q * z, log1p_p_f64(z, z * z), q) + r
-    s = (b - y * e if x >= 0 else b * e - y) / (1.0 + e) * factor
-    gradient[0] = s if s == s else NAN
+    log_hi = 2.0 * q
+    log_lo = fma(log_hi * z, log1p_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo))
+    if hard:
+        r = fabs(x) if one != right else 0.0
+    else:
+        b = fast_two_sum(<double>1.0, -y, &b_lo)
+        r = product(b if right else y, b_lo if right else 0.0, fabs(x), 0.0, &r_lo)
+        log_lo = log_lo + r_lo
+    d = two_sum(r, log_hi, &d_lo)
+    loss[0] = fast_two_sum(d, d_lo + log_lo, loss_lo)
+
+
+cdef inline double quick_gradient(
+    double x, double y, double e, double e_lo, double factor, double factor_lo, bint hard
+) noexcept nogil:
+    """(c - v E) / (1 + E) with v = y for x >= 0; else the negative, v = 1 - y."""
+    cdef double d, d_lo, f, f_lo, b, b_lo, s, s_lo, p, p_lo, c_lo, err
+    cdef bint right = x >= 0, one = y > 0.5
+    if hard:
+        s = 1.0 if one != right else e
+        s_lo = 0.0 if one != right else e_lo
+    else:
+        b = fast_two_sum(<double>1.0, -y, &b_lo)
+        c_lo = b_lo if right else 0.0
+        p = product(y if right else b, 0.0 if right else b_lo, e, e_lo, &p_lo)
+        s = two_sum(b if right else y, -p, &err)
+        s = fast_two_sum(s, err + (c_lo - p_lo), &s_lo)
+    d = fast_two_sum(<double>1.0, e, &d_lo)
+    divide(factor, factor_lo, d, d_lo + e_lo, &f, &f_lo)
+    s = fma(s, f, fma(s, f_lo, s_lo * f))
+    if hard:
+        return -s if one else s
+    return s if right else 0.0 - s
+
+
+cdef inline void binary_loss_f32(
+    double x, double y, double e, double factor, bint hard, double* loss, float* gradient
+) noexcept nogil:
+    """Loss and gradient in plain double arithmetic, for any x and y from floats, e = E."""
+    cdef double size = fabs(x)
+    cdef double d, q, z, b, c, r, s
+    cdef bint right = x >= 0, one = y > 0.5
+    # q = e / (2 + e) and factor / (1 + e) with one division
+    d = 1.0 + e
+    z = 2.0 + e
+    r = 1.0 / (d * z)
+    q = e * (r * d)
+    d = factor * (r * z)
+    z = q * q
+    q = 2.0 * fma(q * z, log1p_p_f64(z, z * z), q)
+    if hard:
+        loss[0] = q + (size if one != right else 0.0)
+        s = d * (1.0 if one != right else e)
+        s = -s if one else s
+        # a nan is neither
+        s = s + (x - x)
+    else:
+        b = 1.0 - y
+        c = b if right else y
+        r = c * size
+        loss[0] = q + (0.0 if c == 0 else r)
+        s = (c - (y if right else b) * e) * d
+        s = s if right else 0.0 - s
+    gradient[0] = <float>(s if s == s else NAN)
+
+
+cdef inline bint are_hard(const real* y, Py_ssize_t n) noexcept nogil:
+    """Whether all labels are 0 or 1."""
+    cdef Py_ssize_t i
+    cdef bint soft = False
+    for i in range(n):
+        soft |= (y[i] != 0) & (y[i] != 1)
+    return not soft
 
 
 cdef inline void row_binary_loss(
     const double* x, const double* y, Py_ssize_t n, bint weighted, double factor, double factor_lo,
-    BinaryBlock* block
+    BinaryBlock* block, double* gradient
 ) noexcept nogil:
     cdef Py_ssize_t i
     if weighted:
         for i in range(n):
             binary_loss(
                 x[i], y[i], block.weight[i], block.positive[i], factor, factor_lo, True,
-                &block.loss[i], &block.loss_lo[i], &block.gradient[i],
+                &block.loss[i], &block.loss_lo[i], &gradient[i],
             )
     else:
         for i in range(n):
             binary_loss(
                 x[i], y[i], 1.0, 1.0, factor, factor_lo, False, &block.loss[i],
-                &block.loss_lo[i], &block.gradient[i],
+                &block.loss_lo[i], &gradient[i],
             )
 
 
-cdef inline void row_binary_loss_f32(
-    const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block
+cdef inline bint is_quick(double x, double y) noexcept nogil:
+    """Whether the quick kernel is right for an element."""
+    return (fabs(x) <= QUICK_LOGIT) & (y >= 0) & (y <= 1)
+
+
+cdef inline bint row_binary_quick(
+    const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+    BinaryBlock* block, double* gradient
 ) noexcept nogil:
+    """Whether there are elements that are left to row_binary_loss: see is_quick."""
+    cdef double e[PIECE]
+    cdef double e_lo[PIECE]
+    cdef Py_ssize_t i
+    cdef bint open = False
+    for i in range(n):
+        open |= not is_quick(x[i], y[i])
+    for i in range(n):
+        quick_exponential(x[i], &e[i], &e_lo[i])
+    if are_hard(y, n):
+        for i in range(n):
+            quick_loss(x[i], y[i], e[i], e_lo[i], True, &block.loss[i], &block.loss_lo[i])
+        for i in range(n):
+            gradient[i] = quick_gradient(x[i], y[i], e[i], e_lo[i], factor, factor_lo, True)
+    else:
+        for i in range(n):
+            quick_loss(x[i], y[i], e[i], e_lo[i], False, &block.loss[i], &block.loss_lo[i])
+        for i in range(n):
+            gradient[i] = quick_gradient(x[i], y[i], e[i], e_lo[i], factor, factor_lo, False)
+    return open
+
+
+cdef inline void row_binary_loss_f32(
+    const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block,
+    float* gradient
+) noexcept nogil:
+    cdef double e[PIECE]
     cdef Py_ssize_t i
     for i in range(n):
-        binary_loss_f32(x[i], y[i], factor, &block.loss[i], &block.gradient[i])
-        block.loss_lo[i] = 0
+        e[i] = exponential(-300.0 if fabs(x[i]) > 300.0 else -fabs(x[i]))
+    if are_hard(y, n):
+        for i in range(n):
+            binary_loss_f32(x[i], y[i], e[i], factor, True, &block.loss[i], &gradient[i])
+            block.loss_lo[i] = 0
+    else:
+        for i in range(n):
+            binary_loss_f32(x[i], y[i], e[i], factor, False, &block.loss[i], &gradient[i])
+            block.loss_lo[i] = 0
 
 
 # --- products with the Jacobian -------------------------------------------------------------------

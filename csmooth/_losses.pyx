@@ -14,7 +14,7 @@ cimport numpy as cnp
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport divide, real, two_sum
 from csmooth._kernels cimport (
-    BLOCK, PIECE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget, TargetBlock,
+    BLOCK, PIECE, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
     MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
@@ -67,6 +67,7 @@ cdef struct LossTask:
     Py_ssize_t count       # rows; BINARY: elements
     Py_ssize_t chunk       # as many of them as a chunk has
     PairSum* sums          # a chunk's losses
+    bint quick             # rows are tried by the quick kernels first
 
 
 # --- class indices --------------------------------------------------------------------------------
@@ -634,57 +635,127 @@ cdef inline void finish_losses(
             unconvert(&call.loss, place(&call.task, &call.loss, start + i), 0, 1, &values[i])
 
 
-cdef void solve_chunk(real kind, const LossTask* call, Py_ssize_t start) noexcept nogil:
-    cdef double hi[CHUNK]
-    cdef double lo[CHUNK]
-    cdef bint skips[WIDTH]
-    cdef TargetBlock block
-    cdef Row row, leader
+cdef void quick_rows(
+    const LossTask* call, Py_ssize_t index, int width, bint* skips, bint* done,
+    TargetBlock* block, double* hi, double* lo
+) noexcept nogil:
+    """Solves short rows of one line as far as the quick kernel settles them."""
+    cdef double packed[SHORT_ROW * WIDTH]
     cdef const Task* task = &call.task
-    cdef Py_ssize_t index = start, stop = min(start + call.chunk, call.count)
-    cdef int w, width
+    cdef Py_ssize_t j, n = task.rows.length, along
+    cdef char* out = NULL
+    cdef double* gradient = NULL
+    cdef int w
+    cdef bint all_done = True
+    choose_targets(call, index, width, skips, block)
+    pack_rows(task, &task.x, place(task, &task.x, index), n, width, &packed[0])
+    # the kernel reads whole tiles
+    for j in range(n):
+        for w in range(width, min(WIDTH, width + TILE - 1)):
+            packed[j * WIDTH + w] = 0
+    if task.out.data != NULL:
+        out = place(task, &task.out, index)
+        gradient = &packed[0]
+    if task.rounds:
+        kernels.columns_target_quick_f32(&packed[0], n, width, block, gradient)
+    else:
+        kernels.columns_target_quick_f64(&packed[0], n, width, block, gradient)
+    for w in range(width):
+        done[w] = skips[w] or block.settled[w] != 0
+        all_done &= done[w]
+        hi[w] = 0 if skips[w] else block.loss[w]
+        lo[w] = 0 if skips[w] else block.loss_lo[w]
+        if skips[w]:
+            for j in range(n):
+                packed[j * WIDTH + w] = 0
+    if out == NULL:
+        return
+    if all_done:
+        unpack_rows(task, &task.out, out, width, &packed[0])
+        return
+    along = task.out.outer_strides[task.rows.outer_dims - 1]
+    for w in range(width):
+        if done[w]:
+            unpack_rows(task, &task.out, out + w * along, 1, &packed[w])
+
+
+cdef void solve_rows(
+    real kind, const LossTask* call, Py_ssize_t index, int width, bint* skips, TargetBlock* block,
+    double* hi, double* lo
+) noexcept nogil:
+    """Solves rows of one line."""
+    cdef const Task* task = &call.task
+    cdef Row row, leader
+    cdef int w
     cdef bint together, aside = lie_side_by_side(kind, task, &task.x)
     leader.mask = NULL
     leader.weights = NULL
     leader.out = NULL
     leader.sign = NULL
+    choose_targets(call, index, width, skips, block)
+    leader.x = place(task, &task.x, index)
+    if task.out.data != NULL:
+        leader.out = place(task, &task.out, index)
+    if call.given.data != NULL:
+        leader.weights = place(task, &call.given, index)
+    if call.what == SOFT:
+        together = (
+            width > 1 and task.rows.length <= SHORT_ROW
+            and soft_columns(call, &leader, width, skips, block)
+        )
+    else:
+        together = (
+            width > 1 and (aside or task.rows.length <= SHORT_ROW)
+            and target_columns(kind, task, &leader, width, aside, skips, block)
+        )
+    if not together:
+        for w in range(width):
+            row = row_beside(task, &leader, w)
+            if skips[w]:
+                skip_row(kind, task, &row, block, w)
+            elif call.what == SOFT:
+                if call.given.data != NULL:
+                    row.weights += w * call.given.outer_strides[task.rows.outer_dims - 1]
+                soft_row(call, &row, block, w)
+            else:
+                target_row(kind, task, &row, block, w)
+    for w in range(width):
+        hi[w] = block.loss[w]
+        lo[w] = block.loss_lo[w]
+
+
+cdef void solve_chunk(real kind, const LossTask* call, Py_ssize_t start) noexcept nogil:
+    cdef double hi[CHUNK]
+    cdef double lo[CHUNK]
+    cdef bint skips[WIDTH]
+    cdef bint done[WIDTH]
+    cdef TargetBlock block
+    cdef Py_ssize_t i, index = start, stop = min(start + call.chunk, call.count)
+    cdef int w, first, width
     for w in range(WIDTH):
         skips[w] = False
+        done[w] = False
+        block.target[w] = 0
         block.weight[w] = 1
         block.divisor[w] = call.divisor
         block.divisor_lo[w] = call.divisor_lo
     while index < stop:
+        i = index - start
         width = width_at(call, index, stop)
-        choose_targets(call, index, width, &skips[0], &block)
-        leader.x = place(task, &task.x, index)
-        if task.out.data != NULL:
-            leader.out = place(task, &task.out, index)
-        if call.given.data != NULL:
-            leader.weights = place(task, &call.given, index)
-        if call.what == SOFT:
-            together = (
-                width > 1 and task.rows.length <= SHORT_ROW
-                and soft_columns(call, &leader, width, &skips[0], &block)
-            )
-        else:
-            together = (
-                width > 1 and (aside or task.rows.length <= SHORT_ROW)
-                and target_columns(kind, task, &leader, width, aside, &skips[0], &block)
-            )
-        if not together:
-            for w in range(width):
-                row = row_beside(task, &leader, w)
-                if skips[w]:
-                    skip_row(kind, task, &row, &block, w)
-                elif call.what == SOFT:
-                    if call.given.data != NULL:
-                        row.weights += w * call.given.outer_strides[task.rows.outer_dims - 1]
-                    soft_row(call, &row, &block, w)
-                else:
-                    target_row(kind, task, &row, &block, w)
-        for w in range(width):
-            hi[index - start + w] = block.loss[w]
-            lo[index - start + w] = block.loss_lo[w]
+        if call.quick:
+            quick_rows(call, index, width, &skips[0], &done[0], &block, &hi[i], &lo[i])
+        # the others, as many at a time as are neighbours
+        first = 0
+        while first < width:
+            w = first
+            while w < width and not done[w]:
+                w += 1
+            if w > first:
+                solve_rows(
+                    kind, call, index + first, w - first, &skips[0], &block, &hi[i + first],
+                    &lo[i + first],
+                )
+            first = w + 1
         index += width
     finish_losses(call, start, stop - start, &hi[0], &lo[0])
 
@@ -714,32 +785,67 @@ cdef inline void weights_of(
             weights[i] = 1
 
 
+cdef void solve_open(
+    const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+    BinaryBlock* block, double* gradient
+) noexcept nogil:
+    """Computes the elements that the quick kernel has left open."""
+    cdef double x_open[PIECE]
+    cdef double y_open[PIECE]
+    cdef double found[PIECE]
+    cdef BinaryBlock losses
+    cdef Py_ssize_t i, k = 0
+    for i in range(n):
+        if not kernels.is_quick(x[i], y[i]):
+            x_open[k] = x[i]
+            y_open[k] = y[i]
+            k += 1
+    kernels.row_binary_loss_f64(
+        &x_open[0], &y_open[0], k, False, factor, factor_lo, &losses, &found[0]
+    )
+    k = 0
+    for i in range(n):
+        if not kernels.is_quick(x[i], y[i]):
+            block.loss[i] = losses.loss[k]
+            block.loss_lo[i] = losses.loss_lo[k]
+            gradient[i] = found[k]
+            k += 1
+
+
 cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexcept nogil:
     cdef real x_buffer[PIECE]
     cdef real y_buffer[PIECE]
+    cdef real written[PIECE]
     cdef BinaryBlock block
     cdef double factor, factor_lo
     cdef const real* x
     cdef const real* y
+    cdef real* gradient
     cdef Py_ssize_t start = first, n, stop = min(first + call.chunk, call.count)
+    cdef const Task* task = &call.task
     cdef bint weighted = call.weight.data != NULL or call.positive.data != NULL
+    # what overlaps does not vectorise
+    cdef bint straight = (
+        task.out.direct and task.out.data != task.x.data and task.out.data != call.given.data
+    )
     divide(1, 0, call.divisor, call.divisor_lo, &factor, &factor_lo)
     while start < stop:
         n = min(<Py_ssize_t>PIECE, stop - start)
-        x = piece_of(call, &call.task.x, start, n, &x_buffer[0])
+        x = piece_of(call, &task.x, start, n, &x_buffer[0])
         y = piece_of(call, &call.given, start, n, &y_buffer[0])
+        gradient = <real*>task.out.data + start if straight else &written[0]
         if weighted:
             weights_of(call, &call.weight, start, n, &block.weight[0])
             weights_of(call, &call.positive, start, n, &block.positive[0])
-        if real is double:
-            kernels.row_binary_loss_f64(x, y, n, weighted, factor, factor_lo, &block)
-        else:
-            kernels.row_binary_loss_f32(x, y, n, factor, &block)
+        if real is float:
+            kernels.row_binary_loss_f32(x, y, n, factor, &block, gradient)
+        elif weighted:
+            kernels.row_binary_loss_f64(x, y, n, True, factor, factor_lo, &block, gradient)
+        elif kernels.row_binary_quick_f64(x, y, n, factor, factor_lo, &block, gradient):
+            solve_open(x, y, n, factor, factor_lo, &block, gradient)
         finish_losses(call, start, n, &block.loss[0], &block.loss_lo[0])
-        if call.task.out.data != NULL:
-            scatter(
-                &call.task.rows, &call.task.out, call.task.out.data, start, n, &block.gradient[0]
-            )
+        if task.out.data != NULL and not straight:
+            scatter(&task.rows, &task.out, task.out.data, start, n, gradient)
         start += n
 
 
@@ -933,8 +1039,8 @@ cdef run(Call call, Py_ssize_t count, Py_ssize_t chunk, bint adds, workers):
     dismiss(&crew)
 
 
-cdef bint fits_float(const LossTask* call) noexcept:
-    """Whether the divisors are within the range of the float kernels, 2**-36 to 2**60."""
+cdef bint divisors_fit(const LossTask* call, int low, int high) noexcept:
+    """Whether the divisors of the gradients are within 2**low and 2**high."""
     cdef double d
     cdef Py_ssize_t i
     for i in range(call.task.rows.length if call.weights != NULL else 1):
@@ -943,7 +1049,7 @@ cdef bint fits_float(const LossTask* call) noexcept:
             if call.weights[i] == 0:
                 continue
             d = d / call.weights[i]
-        if not 1.4551915228366852e-11 <= d <= 1.152921504606847e18:
+        if not ldexp(1, low) <= d <= ldexp(1, high):
             return False
     return True
 
@@ -1198,7 +1304,11 @@ def cross_entropy(
     choose_arithmetic(
         call,
         dtype != np.float64 and call.loss.what == TARGET and classes > SHORT_ROW
-        and fits_float(&call.loss),
+        and divisors_fit(&call.loss, -36, 60),  # the range of the float kernels
+    )
+    call.loss.quick = (
+        call.loss.what == TARGET and classes <= SHORT_ROW
+        and divisors_fit(&call.loss, -300, 300)  # where no result is subnormal
     )
     run(call, count, max(1, min(CHUNK, CHUNK_ELEMENTS // classes)), loss is None, threads)
     return answer(call, loss, gradient, out_grad, return_grad, dtype)

@@ -645,6 +645,60 @@ def test_layout_batch_and_workers_have_no_influence(rng, shape, same_bits, dtype
 
 
 @dtypes
+@pytest.mark.parametrize("classes", [1, 2, 10, 64])
+def test_rows_on_both_sides_of_the_quick_kernels_limit(rng, classes, same_bits, dtype):
+    """Each row has the bits that it has alone, and below 1 ULP, whatever its neighbours are."""
+    x = rng.standard_normal((150, classes))
+    target = rng.integers(0, classes, 150)
+    rows = np.arange(150)
+    x[rows, rng.integers(0, classes, 150)] = rng.choice(
+        [0.0, 199.5, 200.0, 200.5, -199.5, -200.5, 300.0, -700.0, -800.0, 1e4], 150
+    )
+    x[::7] = np.where(rng.random((22, classes)) < 0.5, -np.inf, x[::7])
+    x[rows, target] = np.where(np.isinf(x[rows, target]), 0.5, x[rows, target])
+    x = x.astype(dtype)
+    loss, gradient = cross_entropy(x, target, reduction="none", return_grad=True)
+    true_loss, true_gradient = true_cross_entropy(x, target, reduction="none")
+    assert_below_bound(loss, true_loss, "loss")
+    assert_below_bound(gradient, true_gradient, "gradient")
+    for i in range(0, 150, 5):
+        alone = cross_entropy(x[i], target[i], reduction="none", return_grad=True)
+        same_bits(alone[0], loss[i], "alone: loss")
+        same_bits(alone[1], gradient[i], "alone: gradient")
+    some = x.copy()
+    some[::3] = np.nan
+    among = cross_entropy(some, target, reduction="none", return_grad=True)
+    same_bits(among[0][1::3], loss[1::3], "among nan: loss")
+    same_bits(among[1][1::3], gradient[1::3], "among nan: gradient")
+    ignored = cross_entropy(x, target, ignore_index=0, reduction="none", return_grad=True)
+    same_bits(ignored[0], np.where(target == 0, 0, loss).astype(dtype), "ignored: loss")
+    same_bits(
+        ignored[1], np.where(target[:, None] == 0, 0, gradient).astype(dtype), "ignored: gradient"
+    )
+
+
+@dtypes
+def test_a_binary_element_does_not_depend_on_its_neighbours(rng, same_bits, dtype):
+    x = rng.choice([1e-9, 1.0, 9.0, 90.0], 1200) * rng.standard_normal(1200)
+    x[::9] = rng.choice([199.5, -200.0, 200.5, -700.0, 1e4], x[::9].size)
+    x = x.astype(dtype)
+    y = rng.integers(0, 2, 1200).astype(dtype)
+    loss, gradient = binary(x, y, reduction="none", return_grad=True)
+    true_loss, true_gradient = true_binary(np.clip(x, -2000, 2000), y, reduction="none")
+    near = np.abs(x) <= 2000
+    assert_below_bound(loss[near], [v for v, n in zip(true_loss, near, strict=True) if n], "loss")
+    assert_below_bound(gradient, true_gradient, "gradient")
+    for label in (0.25, 1.5, np.nan):  # of the neighbours
+        some = np.where(np.arange(1200) % 3 == 0, label, y).astype(dtype)
+        among = binary(x, some, reduction="none", return_grad=True)
+        same_bits(among[0][1::3], loss[1::3], "loss")
+        same_bits(among[1][1::3], gradient[1::3], "gradient")
+        alone = binary(x[3], some[3], reduction="none", return_grad=True)
+        same_bits(alone[0], among[0][3], "alone: loss")
+        same_bits(alone[1], among[1][3], "alone: gradient")
+
+
+@dtypes
 def test_binary_and_vjp_have_the_same_bits_everywhere(rng, same_bits, dtype):
     x = (rng.standard_normal((90, 201)) * 9).astype(dtype)
     y = rng.random(x.shape).astype(dtype)

@@ -99,8 +99,11 @@ KERNELS += [
     Kernel("_loss_kernels_columns_vjp$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_soft_weights$", "f64", "fma", 4),
     Kernel("_loss_kernels_row_soft_gradient$", "f64", "fma", 16),
+    Kernel("_loss_kernels_columns_target_quick_f64$", "f64", "fma", 8, unrolled=True),
+    Kernel("_loss_kernels_columns_target_quick_f32$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_binary_loss$", "f64", "fma", 24, 2),
-    Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 12),
+    Kernel("_loss_kernels_row_binary_quick$", "f64", "fma", 4, 5),
+    Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 8, 3),
     Kernel("_loss_kernels_row_vjp$", "f64", "fma", 8),
 ]
 # log-shares are computed in double for both

@@ -9,8 +9,10 @@ if every b does, and equals 1 only as 1 * e**0; so after adding up the weights o
 other sum is told from 0 (and its logarithm from 0) by enough bits.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from fractions import Fraction
 from functools import cache
+from math import lcm
 
 # Every finite float64 is an integer times 2**-1074, the smallest subnormal.
 UNIT_BITS = 1074
@@ -118,3 +120,53 @@ def log_abs_sum(a, b):
         if abs(value) > log_error << MARGIN or working > 2 * UNDERFLOW_BITS:
             # division of integers is correctly rounded, into the subnormals
             return (1 if total > 0 else -1), value / (1 << working)
+
+
+def shares_less_weights(x, q, indices):
+    """
+    ``softmax(x)[i] * sum(q) - q[i]`` for every i of some indices.
+
+    Parameters
+    ----------
+    x : list of float
+        Finite logits or -inf; those at the indices are finite.
+    q : list of Fraction
+        Weights, of equal length.
+    indices : iterable of int
+
+    Returns
+    -------
+    list of Fraction
+        Each to 2**-64 of itself, and 0 where it is exactly 0.
+    """
+    # times the sum of exp(x), it is a sum of weights times exponentials of different numbers, which
+    # vanishes only if every weight does
+    counts = Counter(v for v in x if v > float("-inf"))
+    n = counts.total()
+    top = units(max(counts))
+    unit = lcm(*(weight.denominator for weight in q))
+    weights = [int(weight * unit) for weight in q]
+    weight_sum = sum(weights)
+
+    @cache
+    def terms(working):
+        found = {v: exp_fixed((units(v) - top) << working >> UNIT_BITS, working) for v in counts}
+        return found, sum(count * found[v] for v, count in counts.items())
+
+    results = []
+    for i in indices:
+        if weight_sum == weights[i] * n and (len(counts) == 1 or not weight_sum):
+            results.append(Fraction(0))
+            continue
+        bits = 128
+        while True:
+            bits *= 2
+            working = bits + 16
+            found, total = terms(working)
+            difference = weight_sum * found[x[i]] - weights[i] * total
+            error = (abs(weight_sum) + n * abs(weights[i])) * 16 * working
+            # the largest term of the total is 1, so that it is known better than the difference
+            if abs(difference) > error << MARGIN:
+                results.append(Fraction(difference, total * unit))
+                break
+    return results

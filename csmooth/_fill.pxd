@@ -8,6 +8,7 @@ from csmooth._columns cimport (
 from csmooth._halves cimport from_halves, to_halves
 from csmooth._kernels cimport Kernels
 from csmooth._loss_kernels cimport (
+    are_hard,
     columns_soft,
     columns_target,
     columns_target_gradient,
@@ -18,6 +19,7 @@ from csmooth._loss_kernels cimport (
     row_binary_loss,
     row_binary_loss_f32,
     row_binary_quick,
+    row_exp_long,
     row_soft_gradient,
     row_soft_loss,
     row_soft_sums,
@@ -118,7 +120,10 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_soft_sums = row_soft_sums
     kernels.row_soft_loss = row_soft_loss
     kernels.row_soft_gradient = row_soft_gradient
+    kernels.row_exp_long = row_exp_long
     kernels.row_binary_loss_f64 = row_binary_loss
+    kernels.are_hard_f64 = are_hard[double]
+    kernels.are_hard_f32 = are_hard[float]
     kernels.row_binary_quick_f64 = row_binary_quick
     kernels.is_quick = is_quick
     kernels.row_binary_loss_f32 = row_binary_loss_f32

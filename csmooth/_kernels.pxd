@@ -104,6 +104,7 @@ cdef struct SoftTarget:
     double keep_lo
     double smooth
     double smooth_lo
+    double limit       # elements of the gradient below limit times the weight have cancelled
 
 # The element-wise functions of one and of two arguments.
 cdef enum:
@@ -308,9 +309,13 @@ ctypedef struct Kernels:
     void (*row_soft_loss)(
         const LogSum* sum, const PairSum* weight, const PairSum* distance, double* hi, double* lo
     ) noexcept nogil
-    void (*row_soft_gradient)(
+    bint (*row_soft_gradient)(
         const double* x, const double* q, const double* q_lo, Py_ssize_t n, const RowShift* shift,
-        const PairSum* total, const PairSum* weight, double divisor, double divisor_lo, double* y
+        const PairSum* total, const PairSum* weight, double divisor, double divisor_lo,
+        double limit, double* y
+    ) noexcept nogil
+    void (*row_exp_long)(
+        const double* x, Py_ssize_t n, double m, double* hi, double* lo
     ) noexcept nogil
     void (*columns_soft)(
         const double* x, const double* y, Py_ssize_t n, int width, const double* m,
@@ -321,14 +326,16 @@ ctypedef struct Kernels:
         const double* x, const double* y, Py_ssize_t n, bint weighted, double factor,
         double factor_lo, BinaryBlock* block, double* gradient
     ) noexcept nogil
+    bint (*are_hard_f64)(const double* y, Py_ssize_t n) noexcept nogil
+    bint (*are_hard_f32)(const float* y, Py_ssize_t n) noexcept nogil
     bint (*row_binary_quick_f64)(
-        const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
-        BinaryBlock* block, double* gradient
+        const double* x, const double* y, Py_ssize_t n, bint hard, double factor,
+        double factor_lo, BinaryBlock* block, double* gradient
     ) noexcept nogil
     bint (*is_quick)(double x, double y) noexcept nogil
     void (*row_binary_loss_f32)(
-        const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block,
-        float* gradient
+        const float* x, const float* y, Py_ssize_t n, bint hard, double factor,
+        BinaryBlock* block, float* gradient
     ) noexcept nogil
 
     void (*row_sum_products)(

@@ -561,30 +561,55 @@ cdef inline void soft_factor(
 
 
 cdef inline double soft_gradient(
-    double hi, double lo, double c, double c_lo, double q, double q_lo, double f, double f_lo
+    double hi, double lo, double c, double c_lo, double q, double q_lo, double f, double f_lo,
+    double limit, bint* cancels
 ) noexcept nogil:
-    """((hi + lo) (c + c_lo) / 2**OFFSET - q) f, on the scale 2**OFFSET until it is rounded."""
+    """((hi + lo) (c + c_lo) / 2**OFFSET - q) f, on the scale 2**OFFSET until it is rounded.
+
+    cancels: whether the difference is below limit * q.
+    """
     cdef double p, p_lo, d, err
     p = product(hi, lo, c, c_lo, &p_lo)
     d = two_sum(p, -q * two_to(OFFSET_F64), &err)
     d = fast_two_sum(d, err + (p_lo - q_lo * two_to(OFFSET_F64)), &err)
+    cancels[0] = fabs(d) < limit * (q * two_to(OFFSET_F64))
     p = fma(d, f, fma(d, f_lo, err * f)) * two_to(-OFFSET_F64)
     return p if p == p else NAN
 
 
-cdef inline void row_soft_gradient(
+cdef inline bint row_soft_gradient(
     const double* x, const double* q, const double* q_lo, Py_ssize_t n, const RowShift* shift,
-    const PairSum* total, const PairSum* weight, double divisor, double divisor_lo, double* y
+    const PairSum* total, const PairSum* weight, double divisor, double divisor_lo, double limit,
+    double* y
 ) noexcept nogil:
-    """y = (p sum q - q) / divisor for one block, on the scale 2**OFFSET until it is rounded."""
+    """y = (p sum q - q) / divisor for one block, on the scale 2**OFFSET until it is rounded.
+
+    The value: whether a difference is below limit * q.
+    """
     cdef double origin = shift.origin, magic = shift.magic, lowest = shift.lowest
     cdef double hi, lo, c, c_lo, f, f_lo
+    cdef bint own, any = False
     cdef Py_ssize_t i
     soft_factor(weight.hi, weight.lo, total.hi, total.lo, &c, &c_lo)
     divide(1.0, 0.0, divisor, divisor_lo, &f, &f_lo)
     for i in range(n):
         scaled_exp(x[i], origin, magic, lowest, True, &hi, &lo)
-        y[i] = soft_gradient(hi, lo, c, c_lo, q[i], q_lo[i], f, f_lo)
+        y[i] = soft_gradient(hi, lo, c, c_lo, q[i], q_lo[i], f, f_lo, limit, &own)
+        any |= own
+    return any
+
+
+cdef inline void row_exp_long(
+    const double* x, Py_ssize_t n, double m, double* hi, double* lo
+) noexcept nogil:
+    """hi + lo = e**(x - m) to 2**-73 for x <= m; e**-690 at the least."""
+    cdef double d, err
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = two_sum(x[i], -m, &err)
+        err = err if d > -690.0 else 0.0
+        d = d if d > -690.0 else -690.0
+        exp_long(d, err, &hi[i], &lo[i])
 
 
 cdef inline void columns_soft(
@@ -607,7 +632,9 @@ cdef inline void columns_soft(
     cdef double s_lo[WIDTH]
     cdef double f[WIDTH]
     cdef double f_lo[WIDTH]
+    cdef double open[WIDTH]
     cdef double hi, lo, weight, unused
+    cdef bint cancels
     cdef SoftTarget own = soft[0]
     cdef Py_ssize_t i, j
     cdef int w, used = <int>min(n, <Py_ssize_t>LANES_F64)
@@ -645,12 +672,17 @@ cdef inline void columns_soft(
         )
         soft_factor(block.weight[w], block.weight_lo[w], s_hi[w], s_lo[w], &s_hi[w], &s_lo[w])
         divide(1.0, 0.0, block.divisor[w], block.divisor_lo[w], &f[w], &f_lo[w])
+        open[w] = 0
     for j in range(n):
         for w in range(width):
             gradient[j * WIDTH + w] = soft_gradient(
                 terms_hi[j * WIDTH + w], terms_lo[j * WIDTH + w], s_hi[w], s_lo[w],
-                q[j * WIDTH + w], q_lo[j * WIDTH + w], f[w], f_lo[w],
+                q[j * WIDTH + w], q_lo[j * WIDTH + w], f[w], f_lo[w], own.limit,
+                &cancels,
             )
+            open[w] = 1.0 if cancels else open[w]
+    for w in range(width):
+        block.settled[w] = open[w] == 0
 
 
 # --- binary cross-entropy -------------------------------------------------------------------------
@@ -829,7 +861,7 @@ cdef inline void binary_loss_f32(
 
 
 cdef inline bint are_hard(const real* y, Py_ssize_t n) noexcept nogil:
-    """Whether all labels are 0 or 1."""
+    """Whether all labels are 0 or 1, so that no gradient cancels."""
     cdef Py_ssize_t i
     cdef bint soft = False
     for i in range(n):
@@ -862,8 +894,8 @@ cdef inline bint is_quick(double x, double y) noexcept nogil:
 
 
 cdef inline bint row_binary_quick(
-    const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
-    BinaryBlock* block, double* gradient
+    const double* x, const double* y, Py_ssize_t n, bint hard, double factor,
+    double factor_lo, BinaryBlock* block, double* gradient
 ) noexcept nogil:
     """Whether there are elements that are left to row_binary_loss: see is_quick."""
     cdef double e[PIECE]
@@ -874,7 +906,7 @@ cdef inline bint row_binary_quick(
         open |= not is_quick(x[i], y[i])
     for i in range(n):
         quick_exponential(x[i], &e[i], &e_lo[i])
-    if are_hard(y, n):
+    if hard:
         for i in range(n):
             quick_loss(x[i], y[i], e[i], e_lo[i], True, &block.loss[i], &block.loss_lo[i])
         for i in range(n):
@@ -888,14 +920,14 @@ cdef inline bint row_binary_quick(
 
 
 cdef inline void row_binary_loss_f32(
-    const float* x, const float* y, Py_ssize_t n, double factor, BinaryBlock* block,
+    const float* x, const float* y, Py_ssize_t n, bint hard, double factor, BinaryBlock* block,
     float* gradient
 ) noexcept nogil:
     cdef double e[PIECE]
     cdef Py_ssize_t i
     for i in range(n):
         e[i] = exponential(-300.0 if fabs(x[i]) > 300.0 else -fabs(x[i]))
-    if are_hard(y, n):
+    if hard:
         for i in range(n):
             binary_loss_f32(x[i], y[i], e[i], factor, True, &block.loss[i], &gradient[i])
             block.loss_lo[i] = 0

@@ -6,6 +6,7 @@ nor the layout has an influence on the bits. Short rows, and rows that lie side 
 a time through the kernels for columns, all others one at a time; both give the same bits. A binary
 cross-entropy is one row, of which a chunk is a part.
 """
+from cpython.exc cimport PyErr_SetInterrupt
 from libc.math cimport INFINITY, NAN, fabs, isfinite, ldexp
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -19,6 +20,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport (
     MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
 )
+from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
@@ -30,11 +32,13 @@ from csmooth._status cimport raised, restore
 
 import math
 import operator
+from fractions import Fraction
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from csmooth._arrays import as_array
+from csmooth._bigint import shares_less_weights
 from csmooth._dtypes import common_dtype, is_bfloat16
 from csmooth._reductions import checked_out, result_dtype, same_memory
 from csmooth._workers import count_workers
@@ -62,6 +66,7 @@ cdef struct LossTask:
     double divisor         # of the gradients of a row of weight 1, a pair
     double divisor_lo
     SoftTarget soft
+    double smoothing
     bint ignores
     int64_t ignored
     Py_ssize_t count       # rows; BINARY: elements
@@ -373,6 +378,91 @@ cdef inline void dominated_log_sum(
         sum.lo = 0
 
 
+cdef void exact_gradient(
+    const LossTask* call, const Row* row, const TargetBlock* block, int w, Py_ssize_t count,
+    const Py_ssize_t* places, Py_ssize_t first, double* y
+) noexcept with gil:
+    """Some elements of the gradient, in integers of any size; y begins with element `first`."""
+    cdef double buffer[BLOCK]
+    cdef double given[BLOCK]
+    cdef const Task* task = &call.task
+    cdef const double* x
+    cdef Py_ssize_t b, start, n, i
+    smoothing = Fraction(call.smoothing)
+    logits = []
+    weights = []
+    try:
+        for b in range(blocks_of(task)):
+            n = block_at(task, b, &start)
+            x = load(task, row, start, n, &buffer[0])
+            if call.given.data != NULL:
+                gather(&task.rows, &call.given, row.weights, start, n, &given[0])
+            else:
+                for i in range(n):
+                    given[i] = start + i == block.target[w]
+            for i in range(n):
+                logits.append(x[i])
+                weight = (1 - smoothing) * Fraction(given[i]) + smoothing / task.rows.length
+                if call.weights != NULL:
+                    weight *= Fraction(call.weights[start + i])
+                weights.append(weight)
+        divisor = Fraction(block.divisor[w]) + Fraction(block.divisor_lo[w])
+        found = shares_less_weights(logits, weights, [places[i] for i in range(count)])
+        for i in range(count):
+            y[places[i] - first] = float(found[i] / divisor)
+    except KeyboardInterrupt:
+        # there is no way to raise it from here: let it come up again on return to Python
+        PyErr_SetInterrupt()
+
+
+cdef void total_long(
+    const Task* task, const Row* row, double m, PairSum* total
+) noexcept nogil:
+    """The sum of e**(x - m), to 2**-73."""
+    cdef double buffer[BLOCK]
+    cdef double hi[BLOCK]
+    cdef double lo[BLOCK]
+    cdef Py_ssize_t b, start, n
+    total.hi = 0
+    total.lo = 0
+    for b in range(blocks_of(task)):
+        n = block_at(task, b, &start)
+        kernels.row_exp_long(load(task, row, start, n, &buffer[0]), n, m, &hi[0], &lo[0])
+        kernels.row_sum_pairs(&hi[0], &lo[0], n, total)
+
+
+cdef void mend_gradient(
+    const LossTask* call, const Row* row, const TargetBlock* block, int w, double m,
+    const PairSum* total, const PairSum* weight, Py_ssize_t start, Py_ssize_t n, const double* x,
+    const double* q, const double* q_lo, double* y
+) noexcept nogil:
+    """Computes again what has cancelled in one block of a gradient, from the long total.
+
+    Both parts are good to 2**-72, 16 bits more than those of the kernel: 12 bits more may cancel.
+    """
+    cdef double hi[BLOCK]
+    cdef double lo[BLOCK]
+    cdef double p, p_lo, t, t_lo, d, err, s, s_lo
+    cdef Py_ssize_t places[BLOCK]
+    cdef Py_ssize_t i, k = 0
+    kernels.row_exp_long(x, n, m, &hi[0], &lo[0])
+    s = pair_product(total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &s_lo)
+    for i in range(n):
+        p = pair_product(hi[i], lo[i], weight.hi, weight.lo, &p_lo)
+        t = pair_product(q[i], q_lo[i], total.hi, total.lo, &t_lo)
+        d = two_sum(p, -t, &err)
+        if not fabs(d) < call.soft.limit * t or x[i] == -INFINITY:
+            continue
+        if fabs(d) < ldexp(call.soft.limit * t, -12) or x[i] - m < -500:
+            places[k] = start + i
+            k += 1
+        else:
+            divide(d, err + (p_lo - t_lo), s, s_lo, &p, &p_lo)
+            y[i] = p + p_lo
+    if k > 0:
+        exact_gradient(call, row, block, w, k, &places[0], start, y)
+
+
 cdef void soft_row(
     const LossTask* call, const Row* row, TargetBlock* block, int w
 ) noexcept nogil:
@@ -383,10 +473,11 @@ cdef void soft_row(
     cdef double written[BLOCK]
     cdef const Task* task = &call.task
     cdef RowShift shift
-    cdef PairSum total, weight, distance
+    cdef PairSum total, long_total, weight, distance
     cdef LogSum sum
     cdef const double* x
     cdef double m = max_of(task, row, &buffer[0], -1)
+    cdef bint cancels, has_long = False
     cdef Py_ssize_t b, start, n
     if not isfinite(m):
         special_soft_row(call, row, block, w)
@@ -412,10 +503,18 @@ cdef void soft_row(
         x = load(task, row, start, n, &buffer[0])
         if blocks_of(task) > 1:
             soft_weights(call, row, block.target[w], start, n, &given[0], &q[0], &q_lo[0])
-        kernels.row_soft_gradient(
+        cancels = kernels.row_soft_gradient(
             x, &q[0], &q_lo[0], n, &shift, &total, &weight, block.divisor[w], block.divisor_lo[w],
-            &written[0],
+            call.soft.limit, &written[0],
         )
+        if cancels:
+            if not has_long:
+                total_long(task, row, m, &long_total)
+                has_long = True
+            mend_gradient(
+                call, row, block, w, m, &long_total, &weight, start, n, x, &q[0], &q_lo[0],
+                &written[0],
+            )
         scatter(&task.rows, &task.out, row.out, start, n, &written[0])
 
 
@@ -523,6 +622,30 @@ cdef inline void unpack_rows(
         scatter(&task.rows, y, leader + w * y.outer_strides[d], 0, n, &buffer[0])
 
 
+cdef void mend_column(
+    const LossTask* call, const Row* row, const TargetBlock* block, int w, double m,
+    const PairSum* weight, const double* x, double* gradient
+) noexcept nogil:
+    """mend_gradient for one of the short rows side by side."""
+    cdef double own[SHORT_ROW]
+    cdef double given[SHORT_ROW]
+    cdef double q[SHORT_ROW]
+    cdef double q_lo[SHORT_ROW]
+    cdef double y[SHORT_ROW]
+    cdef PairSum total
+    cdef Py_ssize_t j, n = call.task.rows.length
+    for j in range(n):
+        own[j] = x[j * WIDTH + w]
+        y[j] = gradient[j * WIDTH + w]
+    soft_weights(call, row, block.target[w], 0, n, &given[0], &q[0], &q_lo[0])
+    total_long(&call.task, row, m, &total)
+    mend_gradient(
+        call, row, block, w, m, &total, weight, 0, n, &own[0], &q[0], &q_lo[0], &y[0]
+    )
+    for j in range(n):
+        gradient[j * WIDTH + w] = y[j]
+
+
 cdef bint soft_columns(
     const LossTask* call, const Row* leader, int width, const bint* skips, TargetBlock* block
 ) noexcept nogil:
@@ -562,6 +685,11 @@ cdef bint soft_columns(
         distance.hi = block.distance[w]
         distance.lo = block.distance_lo[w]
         soft_loss(&sum, &weight, &distance, block, w)
+        if not (skips[w] or block.settled[w] or leader.out == NULL):
+            row = row_beside(task, leader, w)
+            if call.given.data != NULL:
+                row.weights += w * call.given.outer_strides[task.rows.outer_dims - 1]
+            mend_column(call, &row, block, w, m[w], &weight, &x[0], &gradient[0])
         if skips[w]:
             block.loss[w] = 0
             block.loss_lo[w] = 0
@@ -812,6 +940,70 @@ cdef void solve_open(
             k += 1
 
 
+cdef double exact_binary(
+    const LossTask* call, double x, double y, double weight, double positive
+) noexcept with gil:
+    """The gradient of one element, in integers of any size."""
+    try:
+        label = Fraction(y)
+        (found,) = shares_less_weights([x, 0.0], [Fraction(positive) * label, 1 - label], [0])
+        return float(found * Fraction(weight) / Fraction(call.divisor))
+    except KeyboardInterrupt:
+        PyErr_SetInterrupt()
+        return NAN
+
+
+cdef void mend_binary(
+    const LossTask* call, const real* x, const real* y, Py_ssize_t n, const BinaryBlock* block,
+    real* gradient
+) noexcept nogil:
+    """Computes again what has cancelled in the gradient of one piece."""
+    cdef double size[PIECE]
+    cdef double hi[PIECE]
+    cdef double lo[PIECE]
+    cdef Py_ssize_t places[PIECE]
+    cdef double weight = 1, positive = 1, a, a_lo, b, b_lo, p, p_lo, d, err, s, s_lo
+    cdef Py_ssize_t i, j, k = 0
+    cdef bint weighted = call.weight.data != NULL or call.positive.data != NULL
+    for i in range(n):
+        if weighted:
+            weight = block.weight[i]
+            positive = block.positive[i]
+        a = positive * y[i] if x[i] < 0 else 1.0 - y[i]
+        # the larger part is a / (1 + E)
+        if (
+            0 < y[i] < 1
+            and fabs(gradient[i]) * call.divisor < 2 * call.soft.limit * (weight * a)
+        ):
+            places[k] = i
+            size[k] = -fabs(x[i])
+            k += 1
+    kernels.row_exp_long(&size[0], k, 0, &hi[0], &lo[0])
+    for j in range(k):
+        i = places[j]
+        if weighted:
+            weight = block.weight[i]
+            positive = block.positive[i]
+        # gradient = (b - a E) / (1 + E) for x >= 0, else the negative, with a and b exchanged
+        a = pair_product(y[i], 0, positive, 0, &a_lo)
+        b = two_sum(1, -<double>y[i], &b_lo)
+        if x[i] < 0:
+            a, a_lo, b, b_lo = b, b_lo, a, a_lo
+        p = pair_product(a, a_lo, hi[j], lo[j], &p_lo)
+        d = two_sum(b, -p, &err)
+        if not fabs(d) < call.soft.limit * b:
+            continue
+        # e**0 is exact
+        if size[j] < 0 and (fabs(d) < ldexp(call.soft.limit * b, -12) or size[j] < -500):
+            gradient[i] = <real>exact_binary(call, x[i], y[i], weight, positive)
+            continue
+        s = two_sum(1, hi[j], &s_lo)
+        s = pair_product(s, s_lo + lo[j], call.divisor, call.divisor_lo, &s_lo)
+        divide(d, err + (b_lo - p_lo), s, s_lo, &p, &p_lo)
+        p = pair_product(p, p_lo, weight, 0, &p_lo)
+        gradient[i] = <real>(-(p + p_lo) if x[i] < 0 else p + p_lo)
+
+
 cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexcept nogil:
     cdef real x_buffer[PIECE]
     cdef real y_buffer[PIECE]
@@ -823,7 +1015,7 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
     cdef real* gradient
     cdef Py_ssize_t start = first, n, stop = min(first + call.chunk, call.count)
     cdef const Task* task = &call.task
-    cdef bint weighted = call.weight.data != NULL or call.positive.data != NULL
+    cdef bint hard, weighted = call.weight.data != NULL or call.positive.data != NULL
     # what overlaps does not vectorise
     cdef bint straight = (
         task.out.direct and task.out.data != task.x.data and task.out.data != call.given.data
@@ -838,11 +1030,18 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
             weights_of(call, &call.weight, start, n, &block.weight[0])
             weights_of(call, &call.positive, start, n, &block.positive[0])
         if real is float:
-            kernels.row_binary_loss_f32(x, y, n, factor, &block, gradient)
-        elif weighted:
-            kernels.row_binary_loss_f64(x, y, n, True, factor, factor_lo, &block, gradient)
-        elif kernels.row_binary_quick_f64(x, y, n, factor, factor_lo, &block, gradient):
-            solve_open(x, y, n, factor, factor_lo, &block, gradient)
+            hard = kernels.are_hard_f32(y, n)
+            kernels.row_binary_loss_f32(x, y, n, hard, factor, &block, gradient)
+        else:
+            hard = kernels.are_hard_f64(y, n)
+            if weighted:
+                kernels.row_binary_loss_f64(x, y, n, True, factor, factor_lo, &block, gradient)
+            elif kernels.row_binary_quick_f64(
+                x, y, n, hard, factor, factor_lo, &block, gradient
+            ):
+                solve_open(x, y, n, factor, factor_lo, &block, gradient)
+        if task.out.data != NULL and not hard:
+            mend_binary(call, x, y, n, &block, gradient)
         finish_losses(call, start, n, &block.loss[0], &block.loss_lo[0])
         if task.out.data != NULL and not straight:
             scatter(&task.rows, &task.out, task.out.data, start, n, gradient)
@@ -1102,6 +1301,11 @@ def separate(out, array):
     return array if same_memory(out, array) else array.copy()
 
 
+def apart(out, array):
+    """The array, copied if it overlaps with out."""
+    return array.copy() if array is not None and np.may_share_memory(out, array) else array
+
+
 def writable(given, x, dtype):
     """Where to compute what belongs into the given array, if any."""
     if given is None or not given.flags.aligned or not given.dtype.isnative:
@@ -1193,16 +1397,17 @@ def cross_entropy(
     float64 and float32 for finite logits, for weights between 2**-400 and 2**400. The gradient at
     the class of a confident row is not p - 1, which cancels, but minus the sum of the others.
 
-    With probabilities or `label_smoothing` the loss keeps that bound for q >= 0. An element of the
-    gradient is p sum(q) - q, a difference that may cancel: its error is below 0.5 ULP of its own
-    and 2**-55 of the larger part, which for float32 is below 1 ULP unless 25 bits cancel. A class
-    of weight or probability 0 adds nothing to the loss, even if its logit is -inf.
+    With probabilities or `label_smoothing` both keep that bound for q >= 0. An element of the
+    gradient is p sum(q) - q, a difference that may cancel: then it is computed again with more
+    digits, in integers where it nearly vanishes, and it is 0 where the difference is exactly 0. A
+    class of weight or probability 0 adds nothing to the loss, even if its logit is -inf.
 
     Any nan makes its row's loss and gradient nan, and so do logits that are all -inf. A class whose
     logit is -inf has the loss inf. With one logit at +inf its class has the loss 0, any other inf.
 
     Losses are added as pairs of numbers; sums and means are rounded once. Beside the gradient a
-    call needs no array of the size of the logits.
+    call needs no array of the size of the logits, unless `out_grad` is an input with more than 2048
+    classes and there are probabilities or `label_smoothing`.
 
     Examples
     --------
@@ -1274,6 +1479,9 @@ def cross_entropy(
         x, given, indices = separate(out_grad, x), separate(out_grad, given), separate(
             out_grad, indices
         )
+        if (given is not None or smoothing) and classes > BLOCK:
+            # what has cancelled is computed again from the whole row
+            x, given = apart(out_grad, x), apart(out_grad, given)
     if out_grad is not None or return_grad:
         gradient = writable(out_grad, x, dtype)
     loss = np.empty(shape, dtype) if reduction == "none" else None
@@ -1293,6 +1501,7 @@ def cross_entropy(
         if not survey.valid:
             raise no_class(name, indices, classes, ignore_index)
     call.loss.what = SOFT if indices is None or smoothing else TARGET
+    call.loss.smoothing = smoothing
     call.loss.soft.keep = two_sum(1, -smoothing, &call.loss.soft.keep_lo)
     divide(smoothing, 0, classes, 0, &call.loss.soft.smooth, &call.loss.soft.smooth_lo)
     call.loss.divisor = 1
@@ -1301,6 +1510,8 @@ def cross_entropy(
         call.loss.divisor_lo = survey.weight_lo
     call.loss.task.is_log = True
     call.loss.task.rounds = dtype != np.float64
+    # a difference of this share of the parts, which are good to 2**-56, has 54 bits right
+    call.loss.soft.limit = ldexp(1, -1 if dtype == np.float64 else -24)
     choose_arithmetic(
         call,
         dtype != np.float64 and call.loss.what == TARGET and classes > SHORT_ROW
@@ -1378,10 +1589,10 @@ def binary_cross_entropy_with_logits(
     Notes
     -----
     For labels from 0 to 1 and weights between 2**-200 and 2**200 the error of the loss is below
-    1 ULP in float64 and float32, for every finite logit. So is that of the gradient for the labels
-    0 and 1. For others it is a difference, weight * ((1 - y) p - pos_weight y (1 - p)) with
-    p = expit(x), which may cancel: its error is below 0.5 ULP of its own and 2**-55 of the larger
-    part, which for float32 is below 1 ULP unless 25 bits cancel.
+    1 ULP in float64 and float32, for every finite logit. So is that of the gradient. For labels
+    other than 0 and 1 it is a difference, weight * ((1 - y) p - pos_weight y (1 - p)) with
+    p = expit(x), that may cancel: then it is computed again with more digits, in integers where it
+    nearly vanishes, and it is 0 where the difference is exactly 0.
 
     A nan in logits or target gives nan. An infinite logit has the loss 0 where the label agrees
     with it exactly, else inf.
@@ -1433,6 +1644,8 @@ def binary_cross_entropy_with_logits(
         positive=given["pos_weight"],
     )
     call.loss.what = BINARY
+    # the parts of the gradient are good to 2**-55, or plain double arithmetic
+    call.loss.soft.limit = ldexp(1, -1 if dtype == np.float64 else -20)
     call.loss.divisor = x.size if reduction == "mean" else 1
     # labels that are exact in float
     narrow = label_dtype != np.float64 or (y.dtype.kind in "biu" and y.dtype.itemsize <= 2)

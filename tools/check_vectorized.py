@@ -99,6 +99,7 @@ KERNELS += [
     Kernel("_loss_kernels_columns_vjp$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_soft_weights$", "f64", "fma", 4),
     Kernel("_loss_kernels_row_soft_gradient$", "f64", "fma", 16),
+    Kernel("_loss_kernels_row_exp_long$", "f64", "fma", 16),
     Kernel("_loss_kernels_columns_target_quick_f64$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_columns_target_quick_f32$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_binary_loss$", "f64", "fma", 24, 2),

@@ -255,3 +255,44 @@ cdef inline bint fixed_log(const FixedSum* sum, double origin, double* result) n
     hi = two_sum(origin, hi, &err)
     result[0] = hi + (err + lo)
     return True
+
+
+# --- products ------------------------------------------------------------------------------------
+
+
+cdef inline void fixed_add_product(
+    FixedSum* sum, u128 value, int64_t exponent, double weight, bint negative
+) noexcept nogil:
+    """Adds or takes off weight value 2**(exponent - 124)."""
+    if weight != 0:
+        value = times_weight(value, fabs(weight), &exponent)
+        fixed_add_term(sum, value, exponent, negative != (weight < 0))
+
+
+cdef inline u128 fixed_value(const FixedSum* sum, int64_t* exponent) noexcept nogil:
+    """sum = value 2**(exponent - 124) with 2**124 <= value < 2**125, for sum > 0; to one unit."""
+    cdef u128 low = sum.low
+    cdef int64_t high = sum.high
+    exponent[0] = sum.exponent
+    while high != 0 or low >> 125:
+        low = (low >> 1) + (<u128><uint64_t>(high & 1) << 127)
+        high = high >> 1
+        exponent[0] += 1
+    while not low >> 124:
+        low <<= 1
+        exponent[0] -= 1
+    return low
+
+
+cdef inline u128 fixed_product(
+    u128 a, int64_t a_exponent, u128 b, int64_t b_exponent, int64_t* exponent
+) noexcept nogil:
+    """The product of two values below 2**125, to two units."""
+    exponent[0] = a_exponent + b_exponent + 1
+    return mulhi(a << 3, b)
+
+
+cdef inline void value_pair(u128 value, double* hi, double* lo) noexcept nogil:
+    """hi + lo = value / 2**124 for value < 2**125."""
+    hi[0] = ldexp(to_double(value >> 72), 72 - 124)
+    lo[0] = ldexp(to_double((value << 56) >> 56), -124)

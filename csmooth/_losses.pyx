@@ -7,13 +7,17 @@ a time through the kernels for columns, all others one at a time; both give the 
 cross-entropy is one row, of which a chunk is a part.
 """
 from cpython.exc cimport PyErr_SetInterrupt
-from libc.math cimport INFINITY, NAN, fabs, isfinite, ldexp
+from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite, ldexp
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport divide, real, two_sum
+from csmooth._fixed cimport (
+    FixedSum, exp_fixed, fixed_add, fixed_add_product, fixed_add_term, fixed_begin, fixed_pair,
+    fixed_product, fixed_scale, fixed_value, u128, value_pair,
+)
 from csmooth._kernels cimport (
     BLOCK, PIECE, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget, TargetBlock,
 )
@@ -431,6 +435,76 @@ cdef void total_long(
         kernels.row_sum_pairs(&hi[0], &lo[0], n, total)
 
 
+cdef Py_ssize_t mend_in_fixed(
+    const LossTask* call, const Row* row, const TargetBlock* block, int w, double m,
+    Py_ssize_t count, Py_ssize_t* places, Py_ssize_t first, const double* x, const double* q,
+    const double* q_lo, double* y
+) noexcept nogil:
+    """Some elements of the gradient in fixed point; x, q and y begin with element `first`.
+
+    The value: how many cancel by too many bits even for that. Their places are kept.
+    """
+    cdef double buffer[BLOCK]
+    cdef double given[BLOCK]
+    cdef double p[BLOCK]
+    cdef double p_lo[BLOCK]
+    cdef double zeros[BLOCK]
+    cdef const Task* task = &call.task
+    cdef const double* logits
+    cdef FixedSum total_sum, weight_sum, sum
+    cdef u128 total, weight, term
+    cdef int64_t total_k, weight_k, k, top = -(1 << 21), heaviest = -(1 << 21)
+    cdef double hi, lo, s, d, d_lo
+    cdef Py_ssize_t b, start, n, i, j, left = 0
+    if fabs(m) >= 1048576.0:  # 2**20
+        return count
+    for i in range(BLOCK):
+        zeros[i] = 0
+    for b in range(blocks_of(task)):
+        n = block_at(task, b, &start)
+        logits = load(task, row, start, n, &buffer[0])
+        top = fixed_scale(logits, NULL, n, 0, top)
+        soft_weights(call, row, block.target[w], start, n, &given[0], &p[0], &p_lo[0])
+        heaviest = fixed_scale(&zeros[0], &p[0], n, 0, heaviest)
+    fixed_begin(&total_sum, top)
+    fixed_begin(&weight_sum, heaviest)
+    for b in range(blocks_of(task)):
+        n = block_at(task, b, &start)
+        logits = load(task, row, start, n, &buffer[0])
+        fixed_add(&total_sum, logits, NULL, n, 0)
+        soft_weights(call, row, block.target[w], start, n, &given[0], &p[0], &p_lo[0])
+        fixed_add(&weight_sum, &zeros[0], &p[0], n, 0)
+        fixed_add(&weight_sum, &zeros[0], &p_lo[0], n, 0)
+    # weights of both signs may leave less
+    if not fixed_pair(&weight_sum, 0, &hi, &lo, &k) or hi < 0:
+        return count
+    total = fixed_value(&total_sum, &total_k)
+    weight = fixed_value(&weight_sum, &weight_k)
+    value_pair(total, &s, &lo)
+    d = pair_product(s, lo, block.divisor[w], block.divisor_lo[w], &d_lo)
+    for j in range(count):
+        i = places[j] - first
+        term = exp_fixed(x[i] if fabs(x[i]) < 1048576.0 else 0.0, &k)
+        term = fixed_product(term, k, weight, weight_k, &k)
+        fixed_begin(&sum, k + 1)
+        fixed_add_term(&sum, term, k, False)
+        fixed_add_product(&sum, total, total_k, q[i], True)
+        fixed_add_product(&sum, total, total_k, q_lo[i], True)
+        # what is smoothed is known to 2**-104
+        if (
+            not fabs(x[i]) < 1048576.0
+            or not fixed_pair(&sum, 0, &hi, &lo, &k)
+            or call.smoothing != 0
+            and fabs(ldexp(hi / s, <int>(k - total_k))) < ldexp(q[i], -46)
+        ):
+            places[left] = places[j]
+            left += 1
+            continue
+        divide(hi, lo, d, d_lo, &hi, &lo)
+        y[i] = ldexp(hi + lo, <int>(k - total_k))
+    return left
+
+
 cdef void mend_gradient(
     const LossTask* call, const Row* row, const TargetBlock* block, int w, double m,
     const PairSum* total, const PairSum* weight, Py_ssize_t start, Py_ssize_t n, const double* x,
@@ -445,13 +519,16 @@ cdef void mend_gradient(
     cdef double p, p_lo, t, t_lo, d, err, s, s_lo
     cdef Py_ssize_t places[BLOCK]
     cdef Py_ssize_t i, k = 0
+    cdef bint far
     kernels.row_exp_long(x, n, m, &hi[0], &lo[0])
     s = pair_product(total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &s_lo)
     for i in range(n):
         p = pair_product(hi[i], lo[i], weight.hi, weight.lo, &p_lo)
         t = pair_product(q[i], q_lo[i], total.hi, total.lo, &t_lo)
         d = two_sum(p, -t, &err)
-        if not fabs(d) < call.soft.limit * t or x[i] == -INFINITY:
+        # where e**(x - m) is below e**-690, p is too large
+        far = x[i] - m < -690 and q[i] > 0 and p >= 0.5 * t
+        if not (fabs(d) < call.soft.limit * t or far) or x[i] == -INFINITY:
             continue
         if fabs(d) < ldexp(call.soft.limit * t, -12) or x[i] - m < -500:
             places[k] = start + i
@@ -459,6 +536,8 @@ cdef void mend_gradient(
         else:
             divide(d, err + (p_lo - t_lo), s, s_lo, &p, &p_lo)
             y[i] = p + p_lo
+    if k > 0:
+        k = mend_in_fixed(call, row, block, w, m, k, &places[0], start, x, q, q_lo, y)
     if k > 0:
         exact_gradient(call, row, block, w, k, &places[0], start, y)
 
@@ -963,23 +1042,24 @@ cdef void mend_binary(
     cdef double lo[PIECE]
     cdef Py_ssize_t places[PIECE]
     cdef double weight = 1, positive = 1, a, a_lo, b, b_lo, p, p_lo, d, err, s, s_lo
-    cdef Py_ssize_t i, j, k = 0
-    cdef bint weighted = call.weight.data != NULL or call.positive.data != NULL
+    cdef double limit = 2 * call.soft.limit / call.divisor
+    cdef FixedSum sum
+    cdef u128 term
+    cdef int64_t k
+    cdef int e
+    cdef Py_ssize_t i, j, count = 0
+    cdef bint far, weighted = call.weight.data != NULL or call.positive.data != NULL
     for i in range(n):
         if weighted:
             weight = block.weight[i]
             positive = block.positive[i]
         a = positive * y[i] if x[i] < 0 else 1.0 - y[i]
-        # the larger part is a / (1 + E)
-        if (
-            0 < y[i] < 1
-            and fabs(gradient[i]) * call.divisor < 2 * call.soft.limit * (weight * a)
-        ):
-            places[k] = i
-            size[k] = -fabs(x[i])
-            k += 1
-    kernels.row_exp_long(&size[0], k, 0, &hi[0], &lo[0])
-    for j in range(k):
+        # the larger part is a / (1 + E); without a branch, since there is no telling
+        places[count] = i
+        size[count] = -fabs(x[i])
+        count += (0 < y[i]) & (y[i] < 1) & (fabs(gradient[i]) < limit * (weight * a))
+    kernels.row_exp_long(&size[0], count, 0, &hi[0], &lo[0])
+    for j in range(count):
         i = places[j]
         if weighted:
             weight = block.weight[i]
@@ -991,17 +1071,30 @@ cdef void mend_binary(
             a, a_lo, b, b_lo = b, b_lo, a, a_lo
         p = pair_product(a, a_lo, hi[j], lo[j], &p_lo)
         d = two_sum(b, -p, &err)
-        if not fabs(d) < call.soft.limit * b:
-            continue
-        # e**0 is exact
-        if size[j] < 0 and (fabs(d) < ldexp(call.soft.limit * b, -12) or size[j] < -500):
-            gradient[i] = <real>exact_binary(call, x[i], y[i], weight, positive)
+        # where E is below e**-690, p is too large
+        far = size[j] < -690 and p >= 0.5 * b
+        if not (fabs(d) < call.soft.limit * b or far):
             continue
         s = two_sum(1, hi[j], &s_lo)
         s = pair_product(s, s_lo + lo[j], call.divisor, call.divisor_lo, &s_lo)
-        divide(d, err + (b_lo - p_lo), s, s_lo, &p, &p_lo)
+        err = err + (b_lo - p_lo)
+        k = 0
+        # e**0 is exact
+        if size[j] < 0 and (fabs(d) < ldexp(call.soft.limit * b, -12) or size[j] < -500):
+            term = exp_fixed(size[j], &k)
+            frexp(b, &e)
+            fixed_begin(&sum, e + 1)
+            fixed_add_product(&sum, <u128>1 << 124, 0, b, False)
+            fixed_add_product(&sum, <u128>1 << 124, 0, b_lo, False)
+            fixed_add_product(&sum, term, k, a, True)
+            fixed_add_product(&sum, term, k, a_lo, True)
+            if not fixed_pair(&sum, 0, &d, &err, &k):
+                gradient[i] = <real>exact_binary(call, x[i], y[i], weight, positive)
+                continue
+        divide(d, err, s, s_lo, &p, &p_lo)
         p = pair_product(p, p_lo, weight, 0, &p_lo)
-        gradient[i] = <real>(-(p + p_lo) if x[i] < 0 else p + p_lo)
+        p = ldexp(p + p_lo, <int>k)
+        gradient[i] = <real>(-p if x[i] < 0 else p)
 
 
 cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexcept nogil:

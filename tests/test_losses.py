@@ -290,6 +290,20 @@ def test_gradients_of_probabilities_that_cancel(rng, shape, same_bits, dtype):
         )
 
 
+def test_gradients_that_cancel_far_below_the_maximum():
+    x = np.array([[0.0, -480.0, -510.0, -650.0, -695.0, -707.0, -np.inf]])
+    with np.errstate(under="ignore"):
+        shares = csmooth.softmax(x, -1)
+    for off in (0, 2.0**-45, 2.0**-20, 2.0**-3):
+        q = shares * (1 + off)
+        gradient = cross_entropy(x, q, return_grad=True)[1]
+        assert_below_bound(gradient, true_cross_entropy(x, q)[1], f"off by {off}")
+        y = np.maximum(csmooth.expit(x[0, 1:6]) * (1 + off), 0)
+        gradient = binary(x[0, 1:6], y, reduction="none", return_grad=True)[1]
+        _, true_gradient = true_binary(x[0, 1:6], y, reduction="none")
+        assert_below_bound(gradient, true_gradient, f"binary, off by {off}")
+
+
 @dtypes
 def test_gradients_that_cancel_in_place_of_long_rows(rng, dtype):
     x = rng.standard_normal((1, 5000)).astype(dtype)

@@ -6,10 +6,12 @@ middle axes where they lie in memory, and many short rows after a transposition 
 """
 from libc.math cimport INFINITY
 from csmooth._elementary cimport real
-from csmooth._kernels cimport ACCURATE, BLOCK, FAST, MAX_LANES, SHARES, WIDTH, LogSums
+from csmooth._kernels cimport (
+    ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
+)
 from csmooth._rows cimport (
     add_block, add_exp, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
-    scaled_share, shift_of, term_of, unscaled,
+    scaled_share, share, shift_of, term_of, unscaled,
 )
 
 
@@ -106,7 +108,9 @@ cdef inline void columns_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The shares; y may be x."""
+    """The shares; y may be x. The terms of columns of up to LONG_ROW elements are kept."""
+    cdef real terms_hi[LONG_ROW * WIDTH]
+    cdef real terms_lo[LONG_ROW * WIDTH]
     cdef real origin[WIDTH]
     cdef real magic[WIDTH]
     cdef real lowest[WIDTH]
@@ -121,12 +125,26 @@ cdef inline void columns_softmax(
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
-    columns_sum_exp(
-        x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-        <real*>NULL, <real*>NULL,
-    )
+    if n <= LONG_ROW:
+        columns_sum_exp(
+            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            &terms_hi[0], &terms_lo[0],
+        )
+    else:
+        columns_sum_exp(
+            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            <real*>NULL, <real*>NULL,
+        )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+    if n <= LONG_ROW:
+        for j in range(n):
+            for w in range(width):
+                y[j * y_stride + w] = share(
+                    terms_hi[j * WIDTH + w], terms_lo[j * WIDTH + w], c_hi[w], c_lo[w]
+                )
+        return
+    for w in range(width):
         c_hi[w] = unscaled(c_hi[w])
         c_lo[w] = unscaled(c_lo[w])
     for j in range(n):

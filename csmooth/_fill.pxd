@@ -57,6 +57,16 @@ from csmooth._rows cimport (
     rows_log_sum,
     rows_shift,
 )
+from csmooth._short cimport (
+    columns_correct,
+    columns_plain_log_softmax,
+    columns_plain_softmax,
+    columns_short_log_sum,
+    log_sum_values,
+    row_plain_log_softmax,
+    row_plain_softmax,
+    row_short_log_sum,
+)
 
 
 cdef inline void fill(Kernels* kernels) noexcept nogil:
@@ -106,6 +116,14 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.columns_softmax_f32 = columns_softmax[float]
     kernels.columns_log_softmax_f64 = columns_log_softmax[double]
     kernels.columns_log_softmax_f32 = columns_log_softmax[float]
+    kernels.columns_short_log_sum = columns_short_log_sum
+    kernels.columns_plain_softmax = columns_plain_softmax
+    kernels.columns_plain_log_softmax = columns_plain_log_softmax
+    kernels.columns_correct = columns_correct
+    kernels.row_short_log_sum = row_short_log_sum
+    kernels.row_plain_softmax = row_plain_softmax
+    kernels.row_plain_log_softmax = row_plain_log_softmax
+    kernels.log_sum_values = log_sum_values
     kernels.row_sum_pairs = row_sum_pairs
     kernels.row_target_f64 = row_target[double]
     kernels.row_target_f32 = row_target[float]

@@ -16,6 +16,9 @@ cdef enum:
     LONG_ROW = 64
     # The same for log_softmax: log1p(rest) by itself is often too small for that sum.
     LONG_LOG_ROW = 2048
+    # float64 rows of up to this length are summed relative to their maximum: see _short.pxd. Also
+    # part of it. The same goes for rows shorter than LONG_ROW with narrower results.
+    SMALL_ROW = 16
     # Columns worked on at a time; no influence on the bits.
     WIDTH = 64
     # Elements of a binary cross-entropy at a time; likewise.
@@ -255,6 +258,34 @@ ctypedef struct Kernels:
     void (*columns_log_softmax_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, float* y,
         Py_ssize_t y_stride
+    ) noexcept nogil
+
+    # Short rows; see _short.pxd.
+    void (*columns_short_log_sum)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    ) noexcept nogil
+    void (*columns_plain_softmax)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, double* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_plain_log_softmax)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
+        double* y, Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_correct)(
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, double* values
+    ) noexcept nogil
+    void (*row_short_log_sum)(
+        const double* x, Py_ssize_t n, bint plain, LogSum* sum
+    ) noexcept nogil
+    void (*row_plain_softmax)(
+        const double* x, Py_ssize_t n, double m, double* y
+    ) noexcept nogil
+    void (*row_plain_log_softmax)(
+        const double* x, Py_ssize_t n, const LogSum* sum, double* y
+    ) noexcept nogil
+    bint (*log_sum_values)(
+        const LogSums* sums, int width, double limit, double* values
     ) noexcept nogil
 
     # Losses; see _loss_kernels.pxd.

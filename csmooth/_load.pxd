@@ -13,6 +13,15 @@ from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport float_of_upper, half_of, upper_of
 
+cdef extern from *:
+    """
+    #define csmooth_prefetch(place) __builtin_prefetch(place)
+    #define csmooth_prefetch_written(place) __builtin_prefetch(place, 1)
+    """
+    # hints; any address will do
+    void prefetch "csmooth_prefetch"(const char* place) noexcept nogil
+    void prefetch_written "csmooth_prefetch_written"(char* place) noexcept nogil
+
 ctypedef fused source:
     int8_t
     int16_t
@@ -203,15 +212,24 @@ cdef inline void pack_columns(
     const Operand* x, const char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
     real* packed, int pitch
 ) noexcept nogil:
-    """packed[j * pitch + w] = element j of row w, for a simple operand."""
+    """packed[j * pitch + w] = element j of row w, for a simple operand.
+
+    Meanwhile the same number of rows behind these is fetched, a few lines at a time: between two
+    blocks of rows there is too much else to do for the processor to look ahead by itself.
+    """
     cdef Py_ssize_t j
     cdef int w
+    cdef const char* ahead = p + width * across
     if x.type_number == cnp.NPY_DOUBLE:
         for j in range(n):
+            for w in range(0, width, 8):
+                prefetch(ahead + (j * width + w) * along)
             for w in range(width):
                 packed[j * pitch + w] = <real>(<const double*>(p + j * along + w * across))[0]
     else:
         for j in range(n):
+            for w in range(0, width, 16):
+                prefetch(ahead + (j * width + w) * along)
             for w in range(width):
                 packed[j * pitch + w] = <real>(<const float*>(p + j * along + w * across))[0]
 
@@ -220,15 +238,17 @@ cdef inline void unpack_columns(
     const Operand* y, char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
     const real* packed, int pitch
 ) noexcept nogil:
-    """The inverse."""
+    """The inverse; the places of the next rows are fetched."""
     cdef Py_ssize_t j
     cdef int w
     if y.type_number == cnp.NPY_DOUBLE:
         for w in range(width):
+            prefetch_written(p + (width + w) * across)
             for j in range(n):
                 (<double*>(p + j * along + w * across))[0] = packed[j * pitch + w]
     else:
         for w in range(width):
+            prefetch_written(p + (width + w) * across)
             for j in range(n):
                 (<float*>(p + j * along + w * across))[0] = <float>packed[j * pitch + w]
 

@@ -5,24 +5,23 @@ are solved one at a time (_solve.pxd) or, where many lie side by side or are sho
 by the kernels for columns, which give the same bits. Rows are independent: threads take parts of
 them.
 """
-from libc.math cimport INFINITY, NAN, isfinite
+from libc.math cimport INFINITY, NAN, fabs, isfinite
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_ROW, SHARES, WIDTH, LogSum, LogSums, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, LONG_ROW, SHARES, SMALL_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift,
 )
-from csmooth._load cimport (
-    BFLOAT16, MAX_DIMS, Operand, is_simple, unconvert, unpack_columns,
-)
+from csmooth._load cimport BFLOAT16, MAX_DIMS, Operand, unconvert
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, block_at, blocks_of,
-    cancelled_log_sum, cancels, find_log_sum, is_settled, lie_side_by_side, load, log_sum_of_row,
-    log_sum_value, max_of, max_of_block, origin_for, output_block, pack_rows, set_direct, shift_to,
-    special_log_sum, store, stored_part, sum_of, take_census, weighted_log_sum,
+    cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, is_small,
+    lie_side_by_side, limit_of, load, log_sum_of_row, log_sum_value, max_of, max_of_block,
+    origin_for, output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part,
+    sum_of, take_census, unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -64,14 +63,18 @@ cdef inline void emit(const Operand* y, char* place, double value) noexcept nogi
 
 
 cdef inline double log_sum_result(
-    const Task* task, const Row* row, const LogSum* sum
+    const Task* task, const Row* row, const LogSum* sum, bint plain
 ) noexcept nogil:
-    """The rounded log-sum, by way of the tiers for cancellation where it needs them."""
+    """The rounded log-sum, by way of more precise tiers where it cancels."""
     cdef double wide[BLOCK]
+    cdef LogSum pairs
     cdef double value = log_sum_value(sum.maximum, sum.hi, sum.lo)
-    if cancels(task, value, sum.hi):
-        return cancelled_log_sum(task, row, sum, &wide[0])
-    return value
+    if not limit_of(task, plain) * fabs(value) < sum.hi:
+        return value
+    if plain:
+        log_sum_of_row(task, row, sum.maximum, False, &wide[0], &pairs)
+        return log_sum_result(task, row, &pairs, False)
+    return cancelled_log_sum(task, row, sum, &wide[0])
 
 
 cdef inline int sign_of(double log_sum) noexcept nogil:
@@ -99,7 +102,7 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
             value = NAN
     else:
         if find_log_sum(task, row, &buffer[0], &sum):
-            value = log_sum_result(task, row, &sum)
+            value = log_sum_result(task, row, &sum, is_plain(task))
         else:
             value = special_log_sum(task, row, &wide[0])
         sign = sign_of(value)
@@ -153,6 +156,15 @@ cdef inline void softmax_of_block(
     store(task, row, 0, n, y)
 
 
+cdef inline void plain_softmax(const Task* task, const Row* row, double m) noexcept nogil:
+    cdef double buffer[LONG_ROW]
+    cdef Py_ssize_t n = task.rows.length
+    cdef const double* x = load(task, row, 0, n, &buffer[0])
+    cdef double* y = output_block(task, row, 0, &buffer[0])
+    kernels.row_plain_softmax(x, n, m, y)
+    store(task, row, 0, n, y)
+
+
 cdef struct Shares:
     # what the shares of one row are computed from
     const Task* task
@@ -178,7 +190,9 @@ cdef inline void write_shares(
         x = load(task, row, start, n, &buffer[0])
         y = output_block(task, row, start, &written[0])
         if real is double:
-            if task.is_log:
+            if task.is_log and is_plain(task):
+                kernels.row_plain_log_softmax(x, n, &shares.sum, y)
+            elif task.is_log:
                 kernels.row_log_softmax_f64(x, n, &shares.sum, y)
             else:
                 kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, y)
@@ -211,6 +225,9 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
         finite = isfinite(m)
     if not finite:
         special_shares(kind, task, row)
+        return
+    if not task.is_log and is_plain(task):
+        plain_softmax(task, row, m)
         return
     if not task.is_log:
         shift_to(m, origin_for(m), &shares.shift)
@@ -315,36 +332,66 @@ cdef void log_sum_columns(
             sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
 
 
+cdef struct Pending:
+    # rows whose log-sums cancel, until there are enough of them to be corrected side by side
+    int count
+    Py_ssize_t index[WIDTH]
+    double values[WIDTH]
+    double x[SMALL_ROW * WIDTH]
+
+
+cdef void correct_pending(const Task* task, Pending* pending) noexcept nogil:
+    cdef Row row
+    cdef int w
+    kernels.columns_correct(
+        &pending.x[0], WIDTH, task.rows.length, pending.count, &pending.values[0]
+    )
+    for w in range(pending.count):
+        row = row_at(task, pending.index[w])
+        emit(&task.out, row.out, pending.values[w])
+    pending.count = 0
+
+
 cdef void reduce_columns(
-    const Task* task, Py_ssize_t first, int width, const LogSums* sums
+    const Task* task, Py_ssize_t first, const real* x, Py_ssize_t stride, int width,
+    const LogSums* sums, Pending* pending
 ) noexcept nogil:
-    """Writes the results of columns."""
+    """Writes the results of columns; those that it leaves in pending will be written again."""
     cdef double values[WIDTH]
     cdef LogSum sum
     cdef Row row = row_at(task, first)
-    cdef char* out = row.out
-    cdef int w, d = task.rows.outer_dims - 1
-    cdef bint cancel = False
-    for w in range(width):
-        values[w] = log_sum_value(sums.maximum[w], sums.hi[w], sums.lo[w])
-        cancel |= cancels(task, values[w], sums.hi[w])
-        values[w] = values[w] if values[w] == values[w] else NAN
-    if cancel:
-        for w in range(width):
-            if cancels(task, values[w], sums.hi[w]):
-                row = row_at(task, first + w)
-                sum.maximum, sum.rest = sums.maximum[w], sums.rest[w]
-                sum.hi, sum.lo = sums.hi[w], sums.lo[w]
-                values[w] = log_sum_result(task, &row, &sum)
-    unconvert(&task.out, out, task.out.outer_strides[d], width, &values[0])
+    cdef Py_ssize_t j, across = task.out.outer_strides[task.rows.outer_dims - 1]
+    cdef int w
+    cdef bint plain = is_plain(task)
+    cdef double limit = limit_of(task, plain)
+    cdef bint cancel = kernels.log_sum_values(sums, width, limit, &values[0])
+    unconvert(&task.out, row.out, across, width, &values[0])
     if task.sign.data != NULL:
         for w in range(width):
             row = row_at(task, first + w)
             emit(&task.sign, row.sign, NAN if values[w] != values[w] else 1)
+    if not cancel:
+        return
+    for w in range(width):
+        if not limit * fabs(values[w]) < sums.hi[w]:
+            continue
+        if is_correctable(task, values[w]):
+            pending.index[pending.count] = first + w
+            pending.values[pending.count] = values[w]
+            for j in range(task.rows.length):
+                pending.x[j * WIDTH + pending.count] = x[j * stride + w]
+            pending.count += 1
+            if pending.count == WIDTH:
+                correct_pending(task, pending)
+        else:
+            row = row_at(task, first + w)
+            sum.maximum, sum.rest = sums.maximum[w], sums.rest[w]
+            sum.hi, sum.lo = sums.hi[w], sums.lo[w]
+            emit(&task.out, row.out, log_sum_result(task, &row, &sum, plain))
 
 
 cdef void solve_columns(
-    real kind, const Task* task, Py_ssize_t first, int width, bint aside
+    real kind, const Task* task, Py_ssize_t first, int width, bint aside, Pending* pending
 ) noexcept nogil:
     """Rows first ... first + width of one line: as they lie (aside), else short ones transposed."""
     cdef real packed[SHORT_ROW * WIDTH]
@@ -356,8 +403,11 @@ cdef void solve_columns(
     cdef const real* p
     cdef real* y
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
-    cdef int w, d = task.rows.outer_dims - 1
+    cdef int w
     cdef bint finite = True, out_aside
+    cdef bint short_logs = (
+        n > 0 and (task.reduces or task.is_log) and (is_plain(task) or is_small(task))
+    )
     if aside:
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
@@ -376,11 +426,16 @@ cdef void solve_columns(
         x = &packed[0]
         x_stride = WIDTH
     if real is double:
-        kernels.columns_max_f64(x, x_stride, n, width, &m[0])
+        if short_logs:
+            kernels.columns_short_log_sum(x, x_stride, n, width, is_plain(task), &sums)
+            for w in range(width):
+                m[w] = sums.maximum[w]
+        else:
+            kernels.columns_max_f64(x, x_stride, n, width, &m[0])
     else:
         kernels.columns_max_f32(x, x_stride, n, width, &m[0])
     for w in range(width):
-        finite = finite and isfinite(m[w])
+        finite &= isfinite(m[w])
     # columns that are only read where they lie may be written where they lie as well
     out_aside = (
         aside and not task.reduces and lie_side_by_side(kind, task, &task.out)
@@ -390,16 +445,20 @@ cdef void solve_columns(
             row = row_at(task, first + w)
             solve_row(kind, task, &row)
         return
-    if task.reduces or task.is_log:
+    if (task.reduces or task.is_log) and not short_logs:
         log_sum_columns(task, first, x, x_stride, width, &m[0], &sums)
     if task.reduces:
-        reduce_columns(task, first, width, &sums)
+        reduce_columns(task, first, x, x_stride, width, &sums, pending)
         return
     y = <real*>leader.out if out_aside else &packed[0]
     y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if out_aside else WIDTH
     if real is double:
-        if task.is_log:
+        if task.is_log and is_plain(task):
+            kernels.columns_plain_log_softmax(x, x_stride, n, width, &sums, y, y_stride)
+        elif task.is_log:
             kernels.columns_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride)
+        elif is_plain(task):
+            kernels.columns_plain_softmax(x, x_stride, n, width, &m[0], y, y_stride)
         else:
             kernels.columns_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
     else:
@@ -409,11 +468,8 @@ cdef void solve_columns(
             kernels.columns_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
     if out_aside:
         return
-    if task.mask.data == NULL and is_simple(&task.rows, &task.out):
-        unpack_columns(
-            &task.out, leader.out, task.out.outer_strides[d], task.out.inner_strides[0],
-            stored_part(task, 0, n), width, &packed[0], WIDTH,
-        )
+    if task.mask.data == NULL and task.rows.inner_dims == 1:
+        unpack_packed(task, &task.out, leader.out, stored_part(task, 0, n), width, &packed[0])
     else:
         for w in range(width):
             row = row_at(task, first + w)
@@ -474,7 +530,7 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
         ):
             log_sum_of_row(task, &rows[w], m[w], False, &buffer[0], &sums[w])
         if task.reduces:
-            value = log_sum_result(task, &rows[w], &sums[w])
+            value = log_sum_result(task, &rows[w], &sums[w], False)
             write_log_sum(task, &rows[w], value, sign_of(value))
         else:
             shares.row = &rows[w]
@@ -485,8 +541,10 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
 cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Row row
     cdef Py_ssize_t index = start, width, line
+    cdef Pending pending
     cdef bint aside, transpose
     cdef int d = task.rows.outer_dims - 1
+    pending.count = 0
     if stop - start > 1 and task.weights.data == NULL:
         line = task.rows.outer_shape[d]
         aside = lie_side_by_side(kind, task, &task.x) and not task.baseline
@@ -494,8 +552,10 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
         while (aside or transpose) and index < stop:
             # to the end of this line of rows, of this part, or WIDTH rows
             width = min(min(<Py_ssize_t>WIDTH, stop - index), line - index % line)
-            solve_columns(kind, task, index, <int>width, aside)
+            solve_columns(kind, task, index, <int>width, aside, &pending)
             index += width
+        if pending.count:
+            correct_pending(task, &pending)
     width = pack_width(task)
     while width > 1 and stop - index > 1:
         solve_pack(kind, task, index, <int>min(width, stop - index))
@@ -607,9 +667,8 @@ cdef int merge_axes(Py_ssize_t* shape, Py_ssize_t** strides, int operands, int d
 
 
 cdef void choose_arithmetic(Task* task, bint single) noexcept nogil:
-    """float for float32 and float16, but double for short rows of logarithms, most of which would
-    need it after all."""
-    task.single = single and not ((task.reduces or task.is_log) and task.rows.length < LONG_ROW)
+    """float for float32 and float16, but double for short rows, which then need no pairs."""
+    task.single = single and task.rows.length >= LONG_ROW
 
 
 cdef prepare(

@@ -1,14 +1,19 @@
 """Floor 3: one row, from its blocks to its log-sum, with as much precision as its result needs.
 
 log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's own. Tiers:
+    plain     rows shorter than LONG_ROW with narrower results, in double without pairs: 2**-46 of
+              rest (_short.pxd; _reductions.pyx begins with it); kept where the result is at least
+              2**-18 of log1p(rest).
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
               relative error 1.45 * 2**-53 of the sum; kept where the result is at least 2 in size
               (0.36 ULP before rounding).
     accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
               rounding limits the rest to REST_LIMIT: for a smaller one ...
     rest      ... the terms are summed again without the maximum's: good for a rest of any size.
-    fixed     where m < 0 and m + log1p(rest) cancels by more than 4, and for weighted sums that
-              cancel: 128-bit integers (_fixed.pxd).
+              Rows of up to SMALL_ROW elements are summed without it from the start.
+    long      where m < 0 and m + log1p(rest) cancels by more than 4, but not to less than 2**-17:
+              exponentials good to 2**-73, in rows of up to SMALL_ROW elements (_short.pxd).
+    fixed     what else cancels, also weighted sums: 128-bit integers (_fixed.pxd).
     bigint    what agrees to even more digits, and exact zeros: integers of any size (_bigint.py).
 A float32 row that its own accurate tier cannot answer is taken as a float64 one.
 """
@@ -24,10 +29,12 @@ from csmooth._fixed cimport (
     fixed_scale,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, WIDTH, LogSum, PairSum, RowPart, RowShift,
+    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, SMALL_ROW, WIDTH, LogSum, PairSum, RowPart,
+    RowShift,
 )
 from csmooth._load cimport (
-    Operand, Rows, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
+    Operand, Rows, convert, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
+    unconvert, unpack_columns,
 )
 from csmooth._pool cimport Crew, share_out
 from csmooth._rows cimport add_block
@@ -134,20 +141,54 @@ cdef inline bint lie_side_by_side(real kind, const Task* task, const Operand* x)
     )
 
 
+cdef inline bint is_next(const Operand* x, Py_ssize_t stride) noexcept nogil:
+    """Whether a stride leads from an element of float32 or float64 to the next in memory."""
+    return stride == (8 if x.type_number == cnp.NPY_DOUBLE else 4)
+
+
 cdef inline void pack_rows(
     const Task* task, const Operand* x, const char* leader, Py_ssize_t n, int width, real* packed
 ) noexcept nogil:
     """The first n elements of short rows of one line: packed[j * WIDTH + w] = element j of w."""
-    cdef real buffer[SHORT_ROW]
-    cdef Py_ssize_t j, along = x.outer_strides[task.rows.outer_dims - 1]
+    cdef real buffer[SHORT_ROW * WIDTH]
+    cdef Py_ssize_t j
+    cdef Py_ssize_t along = x.inner_strides[0], across = x.outer_strides[task.rows.outer_dims - 1]
     cdef int w
-    if is_simple(&task.rows, x):
-        pack_columns(x, leader, along, x.inner_strides[0], n, width, packed, WIDTH)
-        return
-    for w in range(width):
-        gather(&task.rows, x, leader + w * along, 0, n, &buffer[0])
+    if is_simple(&task.rows, x) and not is_next(x, across):
+        pack_columns(x, leader, across, along, n, width, packed, WIDTH)
+    elif task.rows.inner_dims > 1:
+        for w in range(width):
+            gather(&task.rows, x, leader + w * across, 0, n, &buffer[0])
+            for j in range(n):
+                packed[j * WIDTH + w] = buffer[j]
+    elif across == n * along:  # row after row
+        convert(x, leader, along, n * width, &buffer[0])
         for j in range(n):
-            packed[j * WIDTH + w] = buffer[j]
+            for w in range(width):
+                packed[j * WIDTH + w] = buffer[w * n + j]
+    else:
+        for j in range(n):
+            convert(x, leader + j * along, across, width, packed + j * WIDTH)
+
+
+cdef inline void unpack_packed(
+    const Task* task, const Operand* y, char* leader, Py_ssize_t n, int width, const real* packed
+) noexcept nogil:
+    """The inverse, of rows with one stride."""
+    cdef real buffer[SHORT_ROW * WIDTH]
+    cdef Py_ssize_t j
+    cdef Py_ssize_t along = y.inner_strides[0], across = y.outer_strides[task.rows.outer_dims - 1]
+    cdef int w
+    if is_simple(&task.rows, y) and not is_next(y, across):
+        unpack_columns(y, leader, across, along, n, width, packed, WIDTH)
+    elif across == n * along:  # row after row
+        for j in range(n):
+            for w in range(width):
+                buffer[w * n + j] = packed[j * WIDTH + w]
+        unconvert(y, leader, along, n * width, &buffer[0])
+    else:
+        for j in range(n):
+            unconvert(y, leader + j * along, across, width, packed + j * WIDTH)
 
 
 cdef inline const real* load_without(
@@ -341,10 +382,26 @@ cdef inline double log_sum_value(double maximum, double hi, double lo) noexcept 
     return y + (err + lo)
 
 
+cdef inline bint is_plain(const Task* task) noexcept nogil:
+    """Whether rows are short and rounded, so that double arithmetic without pairs serves."""
+    return task.rounds and not task.single and task.rows.length < LONG_ROW
+
+
+cdef inline double limit_of(const Task* task, bint plain) noexcept nogil:
+    """How many times smaller than log1p(rest) a result may be, for its own precision."""
+    # 2**-56.5 of log1p(rest) is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits;
+    # 2**-46 of plain sums is below 2**-4 ULP of it
+    return 262144.0 if plain else 67108864.0 if task.rounds else 4.0
+
+
 cdef inline bint cancels(const Task* task, double value, double hi) noexcept nogil:
-    """Whether maximum and log1p(rest) leave too few right bits, for the result's own precision."""
-    # 2**-56.5 of hi is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits
-    return (67108864.0 if task.rounds else 4.0) * fabs(value) < hi
+    """Whether maximum and log1p(rest), summed in pairs, leave too few right bits."""
+    return limit_of(task, False) * fabs(value) < hi
+
+
+cdef inline bint is_small(const Task* task) noexcept nogil:
+    """Whether the log-sums of rows are taken relative to their maxima, in pairs."""
+    return not task.single and task.rows.length <= SMALL_ROW
 
 
 cdef inline bint begins_fast(const Task* task) noexcept nogil:
@@ -387,6 +444,10 @@ cdef inline void log_sum_double(
     """The log-sum of a row with the finite maximum m; fast: that tier may be tried."""
     cdef RowShift shift, rest_shift
     cdef PairSum total
+    cdef Py_ssize_t n = task.rows.length
+    if is_small(task):
+        kernels.row_short_log_sum(load(task, row, 0, n, buffer), n, False, sum)
+        return
     shift_to(m, origin_for(m), &shift)
     if fast and begins_fast(task):
         sum_of(task, row, buffer, &shift, FAST, -1, &total)
@@ -504,7 +565,13 @@ cdef inline bint find_log_sum(
 ) noexcept nogil:
     """The log-sum of a row; False for one whose maximum is not finite."""
     cdef real m = 0
-    cdef bint summed = log_sum_at_once(m, task, row, sum)
+    cdef bint summed
+    cdef Py_ssize_t n = task.rows.length
+    if real is double:
+        if n > 0 and (is_plain(task) or is_small(task)):
+            kernels.row_short_log_sum(load(task, row, 0, n, buffer), n, is_plain(task), sum)
+            return isfinite(sum.maximum)
+    summed = log_sum_at_once(m, task, row, sum)
     if summed and is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
         return True
     m = <real>sum.maximum if summed else max_of(task, row, buffer, -1)
@@ -520,16 +587,26 @@ cdef inline bint find_log_sum(
 cdef double bigint_log_sum(const Task* task, const Row* row, int* sign) noexcept with gil
 
 
+cdef inline bint is_correctable(const Task* task, double value) noexcept nogil:
+    """Whether columns_correct serves: 2**-73 is an eighth of an ULP of 2**-17."""
+    return is_small(task) and not task.rounds and fabs(value) >= 7.62939453125e-06
+
+
 cdef inline double cancelled_log_sum(
     const Task* task, const Row* row, const LogSum* sum, double* buffer
 ) noexcept nogil:
     """m + log1p(rest) where the two nearly cancel, |m| below 2 log1p(rest)."""
+    cdef double value = log_sum_value(sum.maximum, sum.hi, sum.lo)
     cdef FixedSum fixed
     cdef const double* x
     cdef Py_ssize_t block, start, n, without = -1
     cdef int e = 0, sign
     cdef double result
     cdef int64_t exponent
+    if is_correctable(task, value):
+        x = load(task, row, 0, task.rows.length, buffer)
+        kernels.columns_correct(x, 1, task.rows.length, 1, &value)
+        return value
     # near 1 the maximum's term and the 1 that is taken off are one small term, e**m - 1
     cdef bint near_one = sum.maximum > -0.015625
     if near_one:

@@ -4,6 +4,8 @@ A sum loses digits where many small terms meet a large one, and its logarithm wh
 each row here is one in which a bound that looked sufficient was not.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,52 @@ def test_border_of_cancellation(rng):
         m = -np.log1p(rest) * rng.choice([0.74, 0.75, 0.76, 1.24, 1.25, 1.26])
         x = [m, m + np.log(rest)]
         assert error("logsumexp", x) < spec.get("logsumexp").bounds["float64"]
+
+
+# Around the lengths from which rows are summed in another way.
+SHORT = [2, 3, 10, 15, 16, 17, 18, 33, 62, 63, 64, 65, 70]
+every_dtype = pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+
+
+@every_dtype
+@pytest.mark.parametrize("size", SHORT)
+def test_short_rows_that_nearly_cancel(dtype, size, rng):
+    """Log-probabilities, times 1 + 2**-c for every c that the type can hold."""
+    bound = spec.get("logsumexp").bounds[dtype]
+    for c in range(1, np.finfo(dtype).nmant + 2):
+        x = np.log(rng.dirichlet(np.ones(size)) * (1 + rng.choice([-1, 1]) * 2.0**-c))
+        assert error("logsumexp", x.astype(dtype)) < bound, c
+
+
+@every_dtype
+@pytest.mark.parametrize("function", ["logsumexp", "softmax", "log_softmax"])
+@pytest.mark.parametrize("size", SHORT)
+def test_short_rows_with_a_winner(dtype, function, size, rng):
+    """The logarithm is as small as the other terms beside the maximum's, wherever that stands."""
+    lowest = {"float64": -744.4, "float32": -103.2, "float16": -16.6}[dtype]
+    for gap in np.linspace(0, lowest, 40):
+        x = gap + rng.uniform(lowest / 50, 0, size)
+        for place, top in itertools.product((0, size // 2, size - 1), (0, 2.3, 500)):
+            row = x + top
+            row[place] = top
+            row = row.astype(dtype)
+            assert error(function, row) < spec.get(function).bounds[dtype], (gap, place, top)
+
+
+@every_dtype
+@pytest.mark.parametrize("function", ["logsumexp", "softmax", "log_softmax"])
+def test_short_rows_of_distant_numbers(dtype, function, rng):
+    """x - m is not a number of the type, or it overflows."""
+    finfo = np.finfo(dtype)
+    top, bound = float(finfo.max), spec.get(function).bounds[dtype]
+    for size in SHORT:
+        for m in (float(finfo.tiny), 1.0, -1.0, 1e3, -1e3, top, -top / 2):
+            x = np.full(size, -top)
+            x[: size // 2] = m - rng.uniform(0, 1, size // 2) * np.geomspace(1e-9, 1e3, size // 2)
+            x[0] = m
+            with np.errstate(over="ignore"):
+                x = np.maximum(x, -top).astype(dtype)
+            assert error(function, x) < bound, (size, m)
 
 
 @pytest.mark.parametrize("size", [10, 1000, 100_000])

@@ -60,11 +60,11 @@ def digests():
         for n in (*range(1, 201), *BORDERS[-5:], 6000):
             for kind, x in kinds(rng, n, dtype):
                 enter_all(f"{dtype} n={n} {kind}", x)
-        for n, rows in itertools.product((2, 3, 10, 64, 70, 300), (2, 63, 64, 65)):
+        for n, rows in itertools.product((2, 3, 10, 16, 17, 63, 64, 70, 300), (2, 63, 64, 65)):
             for kind, x in kinds(rng, (rows, n), dtype):
                 enter_all(f"{dtype} {rows} rows of {n} {kind}", x, axis=1)
                 enter_all(f"{dtype} {rows} columns of {n} {kind}", np.array(x.T, order="C"), axis=0)
-        for n in (2, 3, 10, 65, 3000):
+        for n in (2, 3, 10, 16, 17, 63, 65, 3000):
             p = rng.dirichlet(np.ones(n), 20)
             enter_all(f"{dtype} {n} log-probabilities", np.log(p).astype(dtype), axis=1)
         for n in (1, 2, 3, 15, 16, 17, 33, 64, 100, 2049):
@@ -332,7 +332,7 @@ def test_every_position_in_a_batch(name, dtype, rng, same_bits):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_rows_that_cancel_in_a_batch(dtype, rng, same_bits):
     """Some rows of a batch need more digits than the others."""
-    for n in (2, 3, 10, 65):
+    for n in (2, 3, 10, 15, 16, 17, 18, 63, 64, 65):
         x = np.log(rng.dirichlet(np.ones(n), 130)).astype(dtype)
         x[::3] = rng.normal(0.0, 3.0, x[::3].shape).astype(dtype)
         for name in FUNCTIONS:

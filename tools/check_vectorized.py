@@ -90,6 +90,16 @@ KERNELS += [
     )
 ]
 KERNELS += [
+    Kernel(f"_short_{name}$", "f64", "fma", least, unrolled=True)
+    for name, least in (
+        ("columns_short_log_sum", 40),
+        ("columns_correct", 16),
+        ("columns_plain_softmax", 10),
+        ("row_short_log_sum", 30),
+        ("row_plain_softmax", 10),
+    )
+]
+KERNELS += [
     Kernel(rf"fuse_{version}__.*_loss_kernels_columns_{name}", dtype, "fma", 8, unrolled=True)
     for version, dtype in enumerate(("f32", "f64"))
     for name in ("target", "target_gradient")

@@ -256,7 +256,7 @@ def sum_kernels() -> Iterator[Kernel]:
     yield Kernel("logsumexp weighted float64", weighted, (64, 128))
     for dtype in FLOATS:
         yield Kernel(f"logsumexp dominated {dtype}", partial(dominated, dtype=dtype), (128, 256))
-        yield Kernel(f"logsumexp cancelling {dtype}", partial(cancelling, dtype=dtype), (8, 24))
+        yield Kernel(f"logsumexp cancelling {dtype}", partial(cancelling, dtype=dtype), (24, 40))
 
 
 def elementwise_kernels() -> Iterator[Kernel]:

@@ -278,7 +278,7 @@ cdef inline double logaddexp(double x, double y, bint odd, double* unsettled) no
     value = z if tiny else value
     # infinities, and nan in either argument
     simple = (fabs(m) > 1.7e308) | (n == -INFINITY)
-    value = m if simple else value
+    value = m + 0.0 if simple else value  # log(e**-0 + 0) = +0
     value = NAN if (x != x) | (y != y) else value
     unsettled[0] = 1.0 if (tiny_cancels if tiny else cancels) & (not simple) else 0.0
     return value
@@ -307,7 +307,7 @@ cdef inline double logsubexp(double x, double y, bint odd, double* unsettled) no
     z = sum_scaled(x, -e_hi, -e_lo, odd, &tiny_cancels)
     value = z if tiny else value
     simple = (fabs(x) > 1.7e308) | (y == -INFINITY)
-    value = x if simple else value
+    value = x + 0.0 if simple else value
     value = -INFINITY if x == y else value
     value = NAN if (not x >= y) | ((x == y) & (x == INFINITY)) else value
     unsettled[0] = (

@@ -474,6 +474,7 @@ _LOGADDEXP_SPECIAL = _two({
     "+inf, first": (inf, 1.0, inf), "+inf, second": (1.0, inf, inf),
     "-inf, first": (-inf, 2.5, 2.5), "-inf, second": (2.5, -inf, 2.5),
     "-inf and zero": (-inf, 0.0, 0.0), "zero and -inf": (0.0, -inf, 0.0),
+    "-inf and negative zero": (-inf, -0.0, 0.0), "negative zero and -inf": (-0.0, -inf, 0.0),
     "far apart": (60000.0, -60000.0, 60000.0), "far apart, second": (-60000.0, 1.5, 1.5),
 })
 
@@ -482,6 +483,7 @@ _LOGSUBEXP_SPECIAL = _two(
      "zeros of both signs": (0.0, -0.0, -inf), "zeros of both signs, negative first":
      (-0.0, 0.0, -inf), "+inf, first": (inf, 1.0, inf), "+inf and -inf": (inf, -inf, inf),
      "-inf, second": (2.5, -inf, 2.5), "zero and -inf": (0.0, -inf, 0.0),
+     "negative zero and -inf": (-0.0, -inf, 0.0),
      "far apart": (60000.0, -60000.0, 60000.0), "large and equal": (60000.0, 60000.0, -inf)},
     {"both +inf": (inf, inf), "first smaller": (1.0, 2.0), "+inf, second": (1.0, inf),
      "-inf, first": (-inf, 1.0), "-inf and +inf": (-inf, inf)},

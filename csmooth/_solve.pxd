@@ -529,7 +529,7 @@ cdef inline bint log_sum_at_once(
     cdef PairSum total
     cdef Py_ssize_t first, last, blocks = blocks_of(task)
     cdef bint possible = True
-    if blocks == 1 or not task.x.direct or task.mask.data != NULL:
+    if blocks <= 1 or not task.x.direct or task.mask.data != NULL:
         return False
     total.hi = 0
     total.lo = 0

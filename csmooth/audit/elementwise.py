@@ -157,7 +157,7 @@ def _log_difference(x: float, y: float, form: Format) -> mpmath.mpf | float:
     if x == y:
         return -math.inf
     if x == math.inf or y == -math.inf:
-        return x
+        return x + 0.0                              # log(1 - 0) is 0, not -0
     if y - x < _LEAST_ARGUMENT:
         return _beside(dyadic(x), -1, form) if x else to_mpf((-1, TINY))
 

@@ -115,7 +115,7 @@ cdef real binary_of(int function, real x, real y) noexcept nogil:
         # also of two infinities
         return x if x == y == -INFINITY or x == INFINITY else x + log1pl(exp_from(y, x))
     if y == -INFINITY or (x == y and x < INFINITY):
-        return x if y == -INFINITY else -INFINITY
+        return x + 0.0 if y == -INFINITY else -INFINITY
     if x == INFINITY or not x > y:
         return x if x > y else NAN
     return x + (log1mexp(y - x) if y - x > -LN2_HI else log1pl(-exp_from(y, x)))

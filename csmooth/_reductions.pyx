@@ -17,11 +17,11 @@ from csmooth._kernels cimport (
 from csmooth._load cimport BFLOAT16, MAX_DIMS, Operand, unconvert
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, block_at, blocks_of,
-    cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, is_small,
-    lie_side_by_side, limit_of, load, log_sum_of_row, log_sum_value, max_of, max_of_block,
-    origin_for, output_block, pack_rows, set_direct, shift_to, special_log_sum, store, stored_part,
-    sum_of, take_census, unpack_packed, weighted_log_sum,
+    SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, begins_short, block_at, blocks_of,
+    cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
+    limit_of, load, log_sum_of_row, log_sum_value, max_of, max_of_block, origin_for, output_block,
+    pack_rows, set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census,
+    unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -226,10 +226,10 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
     if not finite:
         special_shares(kind, task, row)
         return
-    if not task.is_log and is_plain(task):
-        plain_softmax(task, row, m)
-        return
     if not task.is_log:
+        if is_plain(task):
+            plain_softmax(task, row, m)
+            return
         shift_to(m, origin_for(m), &shares.shift)
         if task.rows.length <= BLOCK:
             softmax_of_block(kind, task, row, &shares.shift, &buffer[0])
@@ -405,9 +405,7 @@ cdef void solve_columns(
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
     cdef int w
     cdef bint finite = True, out_aside
-    cdef bint short_logs = (
-        n > 0 and (task.reduces or task.is_log) and (is_plain(task) or is_small(task))
-    )
+    cdef bint short_logs = (task.reduces or task.is_log) and begins_short(task)
     if aside:
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)

@@ -404,6 +404,11 @@ cdef inline bint is_small(const Task* task) noexcept nogil:
     return not task.single and task.rows.length <= SMALL_ROW
 
 
+cdef inline bint begins_short(const Task* task) noexcept nogil:
+    """Whether log-sums are first taken by the kernels for short rows (_short.pxd)."""
+    return task.rows.length > 0 and (is_plain(task) or is_small(task))
+
+
 cdef inline bint begins_fast(const Task* task) noexcept nogil:
     return task.rows.length >= (LONG_ROW if task.reduces else LONG_LOG_ROW)
 
@@ -568,7 +573,7 @@ cdef inline bint find_log_sum(
     cdef bint summed
     cdef Py_ssize_t n = task.rows.length
     if real is double:
-        if n > 0 and (is_plain(task) or is_small(task)):
+        if begins_short(task):
             kernels.row_short_log_sum(load(task, row, 0, n, buffer), n, is_plain(task), sum)
             return isfinite(sum.maximum)
     summed = log_sum_at_once(m, task, row, sum)

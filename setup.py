@@ -20,9 +20,9 @@ COMMON = [
     "-Wno-maybe-uninitialized",
 ]  # fmt: skip
 LEVELS = {
-    "avx2": ["-mavx2", "-mfma"],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": [
-        "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512",
+        "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512",
     ],
 }  # fmt: skip
 if platform.machine().lower() not in ("x86_64", "amd64"):

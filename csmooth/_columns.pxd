@@ -10,8 +10,8 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
 )
 from csmooth._rows cimport (
-    add_block, add_exp, add_pair, greater, lanes_of, log_share, log_sum_of, origin_of, reciprocal,
-    scaled_share, share, shift_of, term_of, unscaled,
+    add_block, add_exp, add_pair, fast_share, greater, lanes_of, log_share, log_sum_of, origin_of,
+    reciprocal, scaled_exp, scaled_share, share, shift_of, term_of, unscaled,
 )
 
 
@@ -37,28 +37,33 @@ cdef inline void columns_sum_exp(
     cdef real s[MAX_LANES][WIDTH]
     cdef real c[MAX_LANES][WIDTH]
     cdef real hi, lo
-    cdef Py_ssize_t block, start, size, j
-    cdef int lane, w, half, used, lanes = lanes_of(x[0])
+    cdef Py_ssize_t block, start, size, whole, index, j
+    cdef int lane, w, half, used, left, first, lanes = lanes_of(x[0])
     for w in range(width):
         s_hi[w] = 0
         s_lo[w] = 0
     for block in range((n + BLOCK - 1) // BLOCK):
         start = block * BLOCK
         size = n - start if n - start < BLOCK else BLOCK
-        used = <int>size if size < lanes else lanes
+        whole = size // lanes
+        left = <int>(size % lanes)
+        # the lanes that the elements left over go to: first, first + 1, ...
+        first = lanes - left if whole else 0
+        used = lanes if whole else left
         for lane in range(used):
             for w in range(width):
                 s[lane][w] = 0
                 c[lane][w] = 0
-            for j in range((size - lane + lanes - 1) // lanes):
+            for j in range(whole + (first <= lane < first + left)):
+                index = start + (j * lanes + lane if j < whole else size - left + lane - first)
                 for w in range(width):
                     add_exp(
-                        x[(start + lane + j * lanes) * stride + w], origin[w], magic[w], lowest[w],
-                        tier, &s[lane][w], &c[lane][w], &hi, &lo,
+                        x[index * stride + w], origin[w], magic[w], lowest[w], tier, True,
+                        &s[lane][w], &c[lane][w], &hi, &lo,
                     )
                     if terms_hi != NULL:
-                        terms_hi[(start + lane + j * lanes) * WIDTH + w] = hi
-                        terms_lo[(start + lane + j * lanes) * WIDTH + w] = lo
+                        terms_hi[index * WIDTH + w] = hi
+                        terms_lo[index * WIDTH + w] = lo
         half = lanes // 2
         while half > 0:
             for lane in range(min(half, used - half)):
@@ -104,11 +109,10 @@ cdef inline void columns_log_sum(
         )
 
 
-cdef inline void columns_softmax(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
+cdef inline void columns_tier_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The shares; y may be x. The terms of columns of up to LONG_ROW elements are kept."""
     cdef real terms_hi[LONG_ROW * WIDTH]
     cdef real terms_lo[LONG_ROW * WIDTH]
     cdef real origin[WIDTH]
@@ -122,22 +126,23 @@ cdef inline void columns_softmax(
     cdef real one, rest, scale
     cdef Py_ssize_t j
     cdef int w
+    cdef bint kept = tier == SHARES and n <= LONG_ROW
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
-    if n <= LONG_ROW:
+    if kept:
         columns_sum_exp(
-            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             &terms_hi[0], &terms_lo[0],
         )
     else:
         columns_sum_exp(
-            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             <real*>NULL, <real*>NULL,
         )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
-    if n <= LONG_ROW:
+    if kept:
         for j in range(n):
             for w in range(width):
                 y[j * y_stride + w] = share(
@@ -149,10 +154,29 @@ cdef inline void columns_softmax(
         c_lo[w] = unscaled(c_lo[w])
     for j in range(n):
         for w in range(width):
-            scale = term_of(
-                x[j * stride + w], origin[w], magic[w], lowest[w], &one, &rest
-            )
-            y[j * y_stride + w] = scaled_share(one, rest, scale, c_hi[w], c_lo[w])
+            if tier == SHARES:
+                scale = term_of(
+                    x[j * stride + w], origin[w], magic[w], lowest[w], &one, &rest
+                )
+                y[j * y_stride + w] = scaled_share(one, rest, scale, c_hi[w], c_lo[w])
+            else:
+                scaled_exp(
+                    x[j * stride + w], origin[w], magic[w], lowest[w], False, &one, &rest
+                )
+                y[j * y_stride + w] = fast_share(one, c_hi[w])
+
+
+cdef inline void columns_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """The shares, tier as in row_softmax; y may be x. Terms of SHARES of columns of up to LONG_ROW
+    elements are kept."""
+    if real is float:
+        if tier == FAST:
+            columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride)
+            return
+    columns_tier_softmax(x, stride, n, width, m, SHARES, y, y_stride)
 
 
 cdef inline void columns_log_softmax(

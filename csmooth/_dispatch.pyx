@@ -7,10 +7,17 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 cdef extern from *:
     """
     #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-    /* Exactly what the flags in setup.py enable; the builtin covers the system's part as well. */
+    #include <cpuid.h>
+    /* Exactly what the flags in setup.py enable; the builtin covers the system's part as well. Not
+       every compiler's builtin knows F16C, which needs no more of the system than AVX2 does. */
+    static int csmooth_has_f16c(void) {
+        unsigned int a, b, c, d;
+        return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    }
     static int csmooth_has_avx2(void) {
         __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+            && csmooth_has_f16c();
     }
     static int csmooth_has_avx512(void) {
         return csmooth_has_avx2() && __builtin_cpu_supports("avx512f")

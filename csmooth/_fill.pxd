@@ -50,12 +50,14 @@ from csmooth._rows cimport (
     row_shares,
     row_shift,
     row_softmax,
-    row_terms,
     row_sum_exp,
     row_weighted_log_sum,
     row_weighted_sum_exp,
     rows_log_sum,
+    rows_max,
     rows_shift,
+    rows_softmax,
+    rows_sum_exp,
 )
 from csmooth._short cimport (
     columns_correct,
@@ -67,6 +69,7 @@ from csmooth._short cimport (
     row_plain_softmax,
     row_short_log_sum,
 )
+from csmooth._transpose cimport pack_short, unpack_short
 
 
 cdef inline void fill(Kernels* kernels) noexcept nogil:
@@ -80,12 +83,20 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.from_halves_f32 = from_halves[float]
     kernels.to_halves_f64 = to_halves[double]
     kernels.to_halves_f32 = to_halves[float]
+    kernels.pack_short = pack_short
+    kernels.unpack_short = unpack_short
     kernels.row_max_f64 = row_max[double]
     kernels.row_max_f32 = row_max[float]
     kernels.origin_of_f64 = origin_of[double]
     kernels.origin_of_f32 = origin_of[float]
     kernels.row_shift_f64 = row_shift[double]
     kernels.row_shift_f32 = row_shift[float]
+    kernels.rows_max_f64 = rows_max[double]
+    kernels.rows_max_f32 = rows_max[float]
+    kernels.rows_sum_exp_f64 = rows_sum_exp[double]
+    kernels.rows_sum_exp_f32 = rows_sum_exp[float]
+    kernels.rows_softmax_f64 = rows_softmax[double]
+    kernels.rows_softmax_f32 = rows_softmax[float]
     kernels.rows_shift_f64 = rows_shift[double]
     kernels.rows_shift_f32 = rows_shift[float]
     kernels.row_sum_exp_f64 = row_sum_exp[double]
@@ -100,8 +111,6 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_weighted_log_sum = row_weighted_log_sum
     kernels.row_pairs_f64 = row_pairs[double]
     kernels.row_pairs_f32 = row_pairs[float]
-    kernels.row_terms_f64 = row_terms[double]
-    kernels.row_terms_f32 = row_terms[float]
     kernels.row_shares_f64 = row_shares[double]
     kernels.row_shares_f32 = row_shares[float]
     kernels.row_softmax_f64 = row_softmax[double]

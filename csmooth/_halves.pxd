@@ -1,8 +1,71 @@
-"""Floor 0: float16 and bfloat16, as their bits, to float or double and back; branch-free."""
+"""Floor 0: float16 and bfloat16, as their bits, to float or double and back; branch-free.
+
+Processors with F16C convert float16 eight at a time; what they lack, or leave over, is computed
+with integers and has the same bits.
+"""
 from libc.math cimport fabs, fabsf
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <stddef.h>
+    /* Each returns how many of n elements it has converted. */
+    #if defined(__F16C__) && defined(__AVX2__)
+    #include <immintrin.h>
+    static inline ptrdiff_t csmooth_widen_f32(const uint16_t* x, float* y, ptrdiff_t n) {
+        ptrdiff_t i;
+        for (i = 0; i + 8 <= n; i += 8)
+            _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + i))));
+        return i;
+    }
+    static inline ptrdiff_t csmooth_widen_f64(const uint16_t* x, double* y, ptrdiff_t n) {
+        ptrdiff_t i;
+        for (i = 0; i + 8 <= n; i += 8) {
+            __m256 v = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + i)));
+            _mm256_storeu_pd(y + i, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+            _mm256_storeu_pd(y + i + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+        }
+        return i;
+    }
+    static inline ptrdiff_t csmooth_narrow_f32(const float* x, uint16_t* y, ptrdiff_t n) {
+        const __m256 sign = _mm256_set1_ps(-0.0f);
+        const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+        ptrdiff_t i;
+        for (i = 0; i + 8 <= n; i += 8) {
+            __m256 v = _mm256_loadu_ps(x + i);
+            __m256 one_nan = _mm256_or_ps(_mm256_and_ps(v, sign), nan);
+            v = _mm256_blendv_ps(v, one_nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+            _mm_storeu_si128((__m128i*)(y + i), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+        }
+        return i;
+    }
+    #else
+    static inline ptrdiff_t csmooth_widen_f32(const uint16_t* x, float* y, ptrdiff_t n) {
+        (void)x; (void)y; (void)n;
+        return 0;
+    }
+    static inline ptrdiff_t csmooth_widen_f64(const uint16_t* x, double* y, ptrdiff_t n) {
+        (void)x; (void)y; (void)n;
+        return 0;
+    }
+    static inline ptrdiff_t csmooth_narrow_f32(const float* x, uint16_t* y, ptrdiff_t n) {
+        (void)x; (void)y; (void)n;
+        return 0;
+    }
+    #endif
+    """
+    Py_ssize_t widen_f32 "csmooth_widen_f32"(
+        const uint16_t* x, float* y, Py_ssize_t n
+    ) noexcept nogil
+    Py_ssize_t widen_f64 "csmooth_widen_f64"(
+        const uint16_t* x, double* y, Py_ssize_t n
+    ) noexcept nogil
+    Py_ssize_t narrow_f32 "csmooth_narrow_f32"(
+        const float* x, uint16_t* y, Py_ssize_t n
+    ) noexcept nogil
 
 
 cdef inline float float_of(uint16_t half) noexcept nogil:
@@ -78,12 +141,18 @@ cdef inline uint16_t upper_of(real x) noexcept nogil:
 
 
 cdef inline void from_halves(const uint16_t* x, real* y, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
+    cdef Py_ssize_t i, done
+    if real is double:
+        done = widen_f64(x, y, n)
+    else:
+        done = widen_f32(x, y, n)
+    for i in range(done, n):
         y[i] = <real>float_of(x[i])
 
 
 cdef inline void to_halves(const real* x, uint16_t* y, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
+    cdef Py_ssize_t i, done = 0
+    if real is float:
+        done = narrow_f32(x, y, n)
+    for i in range(done, n):
         y[i] = half_of(x[i])

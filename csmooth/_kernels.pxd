@@ -21,6 +21,8 @@ cdef enum:
     SMALL_ROW = 16
     # Columns worked on at a time; no influence on the bits.
     WIDTH = 64
+    # Rows whose lanes are combined at a time; likewise.
+    GROUP = 16
     # Elements of a binary cross-entropy at a time; likewise.
     PIECE = 512
     # Length up to which the rows of a loss are worked on side by side; likewise.
@@ -153,6 +155,14 @@ ctypedef struct Kernels:
     void (*to_halves_f64)(const double* x, uint16_t* y, Py_ssize_t n) noexcept nogil
     void (*to_halves_f32)(const float* x, uint16_t* y, Py_ssize_t n) noexcept nogil
 
+    # short rows; see _transpose.pxd
+    void (*pack_short)(
+        const char* x, bint single, Py_ssize_t across, Py_ssize_t n, int width, double* packed
+    ) noexcept nogil
+    void (*unpack_short)(
+        const double* packed, bint single, Py_ssize_t n, int width, char* y, Py_ssize_t across
+    ) noexcept nogil
+
     double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
     float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil
 
@@ -161,7 +171,29 @@ ctypedef struct Kernels:
     void (*row_shift_f64)(double m, double origin, RowShift* shift) noexcept nogil
     void (*row_shift_f32)(float m, float origin, RowShift* shift) noexcept nogil
 
-    # the same of several rows, in vectors
+    # The same of several rows, in vectors.
+    void (*rows_max_f64)(
+        const double** rows, Py_ssize_t n, int width, double* m
+    ) noexcept nogil
+    void (*rows_max_f32)(
+        const float** rows, Py_ssize_t n, int width, float* m
+    ) noexcept nogil
+    void (*rows_sum_exp_f64)(
+        const double** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+        PairSum* totals
+    ) noexcept nogil
+    void (*rows_sum_exp_f32)(
+        const float** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+        PairSum* totals
+    ) noexcept nogil
+    void (*rows_softmax_f64)(
+        const double** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+        double** shares
+    ) noexcept nogil
+    void (*rows_softmax_f32)(
+        const float** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+        float** shares
+    ) noexcept nogil
     void (*rows_shift_f64)(const double* m, int width, RowShift* shifts) noexcept nogil
     void (*rows_shift_f32)(const float* m, int width, RowShift* shifts) noexcept nogil
 
@@ -197,14 +229,6 @@ ctypedef struct Kernels:
         const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
         float* lo
     ) noexcept nogil
-    void (*row_terms_f64)(
-        const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* hi,
-        double* lo
-    ) noexcept nogil
-    void (*row_terms_f32)(
-        const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
-        float* lo
-    ) noexcept nogil
     void (*row_shares_f64)(
         const double* hi, const double* lo, Py_ssize_t n, const PairSum* total, double* y
     ) noexcept nogil
@@ -213,10 +237,12 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*row_softmax_f64)(
-        const double* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, double* y
+        const double* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, int tier,
+        double* y
     ) noexcept nogil
     void (*row_softmax_f32)(
-        const float* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, float* y
+        const float* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, int tier,
+        float* y
     ) noexcept nogil
 
     void (*row_log_softmax_f64)(
@@ -243,12 +269,12 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*columns_softmax_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, double* y,
-        Py_ssize_t y_stride
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, int tier,
+        double* y, Py_ssize_t y_stride
     ) noexcept nogil
     void (*columns_softmax_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
-        Py_ssize_t y_stride
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, int tier,
+        float* y, Py_ssize_t y_stride
     ) noexcept nogil
 
     void (*columns_log_softmax_f64)(

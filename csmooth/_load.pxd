@@ -12,15 +12,7 @@ cimport numpy as cnp
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport float_of_upper, half_of, upper_of
-
-cdef extern from *:
-    """
-    #define csmooth_prefetch(place) __builtin_prefetch(place)
-    #define csmooth_prefetch_written(place) __builtin_prefetch(place, 1)
-    """
-    # hints; any address will do
-    void prefetch "csmooth_prefetch"(const char* place) noexcept nogil
-    void prefetch_written "csmooth_prefetch_written"(char* place) noexcept nogil
+from csmooth._kernels cimport WIDTH
 
 ctypedef fused source:
     int8_t
@@ -42,7 +34,7 @@ ctypedef fused number:
 
 cdef enum:
     MAX_DIMS = 64
-    PIECE = 512  # float16 numbers gathered at a time
+    PIECE = 512  # numbers of 16 bits gathered at a time
     # ml_dtypes.bfloat16: the type that NumPy itself does not know, whatever number it has there
     BFLOAT16 = 256  # NPY_USERDEF
 
@@ -75,6 +67,16 @@ cdef inline int own_number(real kind) noexcept nogil:
         return cnp.NPY_FLOAT
 
 
+cdef inline void copy_from(
+    source kind, const char* p, Py_ssize_t stride, Py_ssize_t n, number* out
+) noexcept nogil:
+    cdef source value
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(&value, p + i * stride, sizeof(source))
+        out[i] = <number>value
+
+
 cdef inline void convert_from(
     source kind, const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, number* out
 ) noexcept nogil:
@@ -82,58 +84,55 @@ cdef inline void convert_from(
     cdef char reverse[8]
     cdef Py_ssize_t i
     cdef int j, size = sizeof(source)
-    if stride == sizeof(source) and not swapped:  # a constant stride vectorises
+    if swapped:
         for i in range(n):
-            memcpy(&value, p + i * <Py_ssize_t>sizeof(source), sizeof(source))
+            for j in range(size):
+                reverse[j] = p[i * stride + size - 1 - j]
+            memcpy(&value, reverse, sizeof(source))
             out[i] = <number>value
-        return
-    if not swapped:
-        for i in range(n):
-            memcpy(&value, p + i * stride, sizeof(source))
-            out[i] = <number>value
-        return
-    for i in range(n):
-        for j in range(size):
-            reverse[j] = p[i * stride + size - 1 - j]
-        memcpy(&value, reverse, sizeof(source))
-        out[i] = <number>value
+    elif stride == sizeof(source):  # a constant stride vectorises
+        copy_from(kind, p, sizeof(source), n, out)
+    elif stride == 2 * sizeof(source):  # every other element, or the parts of complex numbers
+        copy_from(kind, p, 2 * sizeof(source), n, out)
+    else:
+        copy_from(kind, p, stride, n, out)
 
 
-cdef inline void convert_half(
-    const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
+cdef inline void collect_halves(
+    const char* p, Py_ssize_t stride, Py_ssize_t n, uint16_t* out
 ) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(&out[i], p + i * stride, sizeof(uint16_t))
+
+
+cdef inline void convert_halves(
+    const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, bint upper, real* out
+) noexcept nogil:
+    """float16 or, with upper, bfloat16."""
     cdef uint16_t gathered[PIECE]
     cdef const uint16_t* halves
-    cdef uint16_t half
     cdef Py_ssize_t piece, start, m, i
     for piece in range((n + PIECE - 1) // PIECE):
         start = piece * PIECE
         m = min(<Py_ssize_t>PIECE, n - start)
         halves = <const uint16_t*>(p + start * stride)
         if stride != sizeof(uint16_t) or swapped or <size_t>p % sizeof(uint16_t):
-            for i in range(m):
-                memcpy(&half, p + (start + i) * stride, sizeof(uint16_t))
-                gathered[i] = <uint16_t>((half << 8) | (half >> 8)) if swapped else half
+            if stride == 2 * sizeof(uint16_t):  # as above
+                collect_halves(p + start * stride, 2 * sizeof(uint16_t), m, &gathered[0])
+            else:
+                collect_halves(p + start * stride, stride, m, &gathered[0])
+            if swapped:
+                for i in range(m):
+                    gathered[i] = <uint16_t>((gathered[i] << 8) | (gathered[i] >> 8))
             halves = &gathered[0]
-        if real is double:
+        if upper:
+            for i in range(m):
+                out[start + i] = float_of_upper(halves[i])
+        elif real is double:
             kernels.from_halves_f64(halves, out + start, m)
         else:
             kernels.from_halves_f32(halves, out + start, m)
-
-
-cdef inline void convert_uppers(
-    const char* p, Py_ssize_t stride, Py_ssize_t n, bint swapped, real* out
-) noexcept nogil:
-    cdef uint16_t upper
-    cdef Py_ssize_t i
-    if stride == sizeof(uint16_t) and not swapped:  # a constant stride vectorises
-        for i in range(n):
-            memcpy(&upper, p + i * <Py_ssize_t>sizeof(uint16_t), sizeof(uint16_t))
-            out[i] = float_of_upper(upper)
-        return
-    for i in range(n):
-        memcpy(&upper, p + i * stride, sizeof(uint16_t))
-        out[i] = float_of_upper(<uint16_t>((upper << 8) | (upper >> 8)) if swapped else upper)
 
 
 cdef inline void convert(
@@ -148,10 +147,8 @@ cdef inline void convert(
     elif code == cnp.NPY_FLOAT16 or code == BFLOAT16:
         if number is int64_t:
             pass
-        elif code == BFLOAT16:
-            convert_uppers(p, stride, n, x.swapped, out)
         else:
-            convert_half(p, stride, n, x.swapped, out)
+            convert_halves(p, stride, n, x.swapped, code == BFLOAT16, out)
     elif code == cnp.NPY_INT8:
         convert_from(<int8_t>0, p, stride, n, x.swapped, out)
     elif code == cnp.NPY_INT16:
@@ -187,6 +184,9 @@ cdef inline void unconvert(
     elif y.type_number == cnp.NPY_FLOAT:
         for i in range(n):
             (<float*>(p + i * stride))[0] = <float>values[i]
+    elif y.type_number == BFLOAT16 and stride == sizeof(uint16_t):
+        for i in range(n):
+            (<uint16_t*>p)[i] = upper_of(values[i])
     elif y.type_number == BFLOAT16:
         for i in range(n):
             (<uint16_t*>(p + i * stride))[0] = upper_of(values[i])
@@ -210,47 +210,44 @@ cdef inline bint is_simple(const Rows* rows, const Operand* x) noexcept nogil:
 
 cdef inline void pack_columns(
     const Operand* x, const char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
-    real* packed, int pitch
+    real* packed
 ) noexcept nogil:
-    """packed[j * pitch + w] = element j of row w, for a simple operand.
-
-    Meanwhile the same number of rows behind these is fetched, a few lines at a time: between two
-    blocks of rows there is too much else to do for the processor to look ahead by itself.
-    """
+    """packed[j * WIDTH + w] = element j of row w, for a simple operand."""
     cdef Py_ssize_t j
     cdef int w
-    cdef const char* ahead = p + width * across
-    if x.type_number == cnp.NPY_DOUBLE:
-        for j in range(n):
-            for w in range(0, width, 8):
-                prefetch(ahead + (j * width + w) * along)
+    cdef bint single = x.type_number == cnp.NPY_FLOAT
+    if real is double:
+        if along == <Py_ssize_t>(sizeof(float) if single else sizeof(double)):
+            kernels.pack_short(p, single, across, n, width, packed)
+            return
+    for j in range(n):
+        if single:
             for w in range(width):
-                packed[j * pitch + w] = <real>(<const double*>(p + j * along + w * across))[0]
-    else:
-        for j in range(n):
-            for w in range(0, width, 16):
-                prefetch(ahead + (j * width + w) * along)
+                packed[j * WIDTH + w] = <real>(<const float*>(p + j * along + w * across))[0]
+        else:
             for w in range(width):
-                packed[j * pitch + w] = <real>(<const float*>(p + j * along + w * across))[0]
+                packed[j * WIDTH + w] = <real>(<const double*>(p + j * along + w * across))[0]
 
 
 cdef inline void unpack_columns(
     const Operand* y, char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
-    const real* packed, int pitch
+    const real* packed
 ) noexcept nogil:
-    """The inverse; the places of the next rows are fetched."""
+    """The inverse."""
     cdef Py_ssize_t j
     cdef int w
-    if y.type_number == cnp.NPY_DOUBLE:
-        for w in range(width):
-            prefetch_written(p + (width + w) * across)
+    cdef bint single = y.type_number == cnp.NPY_FLOAT
+    if real is double:
+        if along == <Py_ssize_t>(sizeof(float) if single else sizeof(double)):
+            kernels.unpack_short(packed, single, n, width, p, across)
+            return
+    for w in range(width):
+        if single:
             for j in range(n):
-                (<double*>(p + j * along + w * across))[0] = packed[j * pitch + w]
-    else:
-        for w in range(width):
-            prefetch_written(p + (width + w) * across)
+                (<float*>(p + j * along + w * across))[0] = <float>packed[j * WIDTH + w]
+        else:
             for j in range(n):
-                (<float*>(p + j * along + w * across))[0] = <float>packed[j * pitch + w]
+                (<double*>(p + j * along + w * across))[0] = packed[j * WIDTH + w]
 
 
 cdef struct Run:

@@ -19,7 +19,8 @@ from csmooth._fixed cimport (
     fixed_product, fixed_scale, fixed_value, u128, value_pair,
 )
 from csmooth._kernels cimport (
-    BLOCK, PIECE, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget, TargetBlock,
+    BLOCK, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
+    TargetBlock,
 )
 from csmooth._load cimport (
     MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
@@ -282,12 +283,12 @@ cdef void target_row(
             if keeps:
                 kernels.row_shares_f64(&hi[0], &lo[0], n, &total, y)
             else:
-                kernels.row_softmax_f64(x, n, &shift, &total, y)
+                kernels.row_softmax_f64(x, n, &shift, &total, SHARES, y)
         else:
             if keeps:
                 kernels.row_shares_f32(&hi[0], &lo[0], n, &total, y)
             else:
-                kernels.row_softmax_f32(x, n, &shift, &total, y)
+                kernels.row_softmax_f32(x, n, &shift, &total, SHARES, y)
         if start <= target < start + n:
             y[target - start] = <real>block.gradient[w]
         store(task, row, start, n, y)
@@ -674,7 +675,7 @@ cdef bint target_columns(
     if is_simple(&task.rows, &task.out):
         unpack_columns(
             &task.out, leader.out, task.out.outer_strides[d], task.out.inner_strides[0], n, width,
-            &packed[0], WIDTH,
+            &packed[0],
         )
     else:
         for w in range(width):
@@ -693,7 +694,7 @@ cdef inline void unpack_rows(
     cdef Py_ssize_t j, n = task.rows.length
     cdef int w, d = task.rows.outer_dims - 1
     if is_simple(&task.rows, y):
-        unpack_columns(y, leader, y.outer_strides[d], y.inner_strides[0], n, width, packed, WIDTH)
+        unpack_columns(y, leader, y.outer_strides[d], y.inner_strides[0], n, width, packed)
         return
     for w in range(width):
         for j in range(n):

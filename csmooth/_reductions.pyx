@@ -6,22 +6,25 @@ by the kernels for columns, which give the same bits. Rows are independent: thre
 them.
 """
 from libc.math cimport INFINITY, NAN, fabs, isfinite
+from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_ROW, SHARES, SMALL_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, GROUP, LONG_ROW, SMALL_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift,
 )
-from csmooth._load cimport BFLOAT16, MAX_DIMS, Operand, unconvert
+from csmooth._load cimport (
+    BFLOAT16, MAX_DIMS, Operand, convert, own_number, replace_masked, scatter, unconvert,
+)
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, add_sum_of_block, begins_fast, begins_short, block_at, blocks_of,
+    SHORT_ROW, Census, Row, Task, begins_fast, begins_short, block_at, blocks_of,
     cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
-    limit_of, load, log_sum_of_row, log_sum_value, max_of, max_of_block, origin_for, output_block,
+    limit_of, load, log_sum_of_row, log_sum_value, max_of, origin_for, output_block,
     pack_rows, set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census,
-    unpack_packed, weighted_log_sum,
+    tier_of_shares, unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -42,6 +45,8 @@ cnp.import_array()
 cdef enum:
     RELEASE_FROM = 1000  # elements from which releasing the GIL, some 50 ns, is worth its price
     PACK = 1 << 14  # elements of the rows taken at a time, a part of an L2 cache
+    STAGE = 1 << 16  # elements of the rows copied at a time, most of one
+    FEWEST = 8  # rows worth copying side by side
     ROWS_EACH = 4  # so many rows for each thread, and they take rows; else blocks of rows
 
 
@@ -135,25 +140,26 @@ cdef void special_shares(real kind, const Task* task, const Row* row) noexcept n
         store(task, row, start, n, y)
 
 
-cdef inline void softmax_of_block(
-    real kind, const Task* task, const Row* row, const RowShift* shift, real* buffer
+cdef inline void softmax_of_blocks(
+    real kind, const Task* task, const Row* rows, int width, const RowShift* shifts
 ) noexcept nogil:
-    """softmax of a row of one block: its terms are kept, where longer rows need them twice."""
-    cdef real hi[BLOCK]
-    cdef real lo[BLOCK]
-    cdef PairSum total
+    """softmax of rows that are a block together, whose terms are kept, where longer rows need them
+    twice."""
+    cdef real loaded[BLOCK]
+    cdef real written[BLOCK]
+    cdef const real* x[GROUP]
+    cdef real* y[GROUP]
     cdef Py_ssize_t n = task.rows.length
-    cdef const real* x = load(task, row, 0, n, buffer)
-    cdef real* y = output_block(task, row, 0, buffer)
-    total.hi = 0
-    total.lo = 0
+    cdef int w
+    for w in range(width):
+        x[w] = load(task, &rows[w], 0, n, &loaded[w * n])
+        y[w] = output_block(task, &rows[w], 0, &written[w * n])
     if real is double:
-        kernels.row_terms_f64(x, n, shift, &total, &hi[0], &lo[0])
-        kernels.row_shares_f64(&hi[0], &lo[0], n, &total, y)
+        kernels.rows_softmax_f64(&x[0], n, width, shifts, tier_of_shares(task), &y[0])
     else:
-        kernels.row_terms_f32(x, n, shift, &total, &hi[0], &lo[0])
-        kernels.row_shares_f32(&hi[0], &lo[0], n, &total, y)
-    store(task, row, 0, n, y)
+        kernels.rows_softmax_f32(&x[0], n, width, shifts, tier_of_shares(task), &y[0])
+    for w in range(width):
+        store(task, &rows[w], 0, n, y[w])
 
 
 cdef inline void plain_softmax(const Task* task, const Row* row, double m) noexcept nogil:
@@ -185,6 +191,7 @@ cdef inline void write_shares(
     cdef const real* x
     cdef real* y
     cdef Py_ssize_t block, start, n
+    cdef int tier = tier_of_shares(task)
     for block in range(first, last):
         n = block_at(task, block, &start)
         x = load(task, row, start, n, &buffer[0])
@@ -195,12 +202,12 @@ cdef inline void write_shares(
             elif task.is_log:
                 kernels.row_log_softmax_f64(x, n, &shares.sum, y)
             else:
-                kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, y)
+                kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, tier, y)
         else:
             if task.is_log:
                 kernels.row_log_softmax_f32(x, n, &shares.sum, y)
             else:
-                kernels.row_softmax_f32(x, n, &shares.shift, &shares.total, y)
+                kernels.row_softmax_f32(x, n, &shares.shift, &shares.total, tier, y)
         store(task, row, start, n, y)
 
 
@@ -232,9 +239,11 @@ cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept no
             return
         shift_to(m, origin_for(m), &shares.shift)
         if task.rows.length <= BLOCK:
-            softmax_of_block(kind, task, row, &shares.shift, &buffer[0])
+            softmax_of_blocks(kind, task, row, 1, &shares.shift)
             return
-        sum_of(task, row, &buffer[0], &shares.shift, SHARES, -1, &shares.total)
+        sum_of(
+            task, row, &buffer[0], &shares.shift, tier_of_shares(task), -1, &shares.total
+        )
     shares.task = task
     shares.row = row
     part = write_shares_f64 if real is double else write_shares_f32
@@ -404,7 +413,7 @@ cdef void solve_columns(
     cdef real* y
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
     cdef int w
-    cdef bint finite = True, out_aside
+    cdef bint finite = True
     cdef bint short_logs = (task.reduces or task.is_log) and begins_short(task)
     if aside:
         x = <const real*>leader.x
@@ -434,11 +443,7 @@ cdef void solve_columns(
         kernels.columns_max_f32(x, x_stride, n, width, &m[0])
     for w in range(width):
         finite &= isfinite(m[w])
-    # columns that are only read where they lie may be written where they lie as well
-    out_aside = (
-        aside and not task.reduces and lie_side_by_side(kind, task, &task.out)
-    )
-    if not finite or (aside and not task.reduces and not out_aside):
+    if not finite:
         for w in range(width):
             row = row_at(task, first + w)
             solve_row(kind, task, &row)
@@ -448,8 +453,8 @@ cdef void solve_columns(
     if task.reduces:
         reduce_columns(task, first, x, x_stride, width, &sums, pending)
         return
-    y = <real*>leader.out if out_aside else &packed[0]
-    y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if out_aside else WIDTH
+    y = <real*>leader.out if aside else &packed[0]
+    y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if aside else WIDTH
     if real is double:
         if task.is_log and is_plain(task):
             kernels.columns_plain_log_softmax(x, x_stride, n, width, &sums, y, y_stride)
@@ -458,13 +463,17 @@ cdef void solve_columns(
         elif is_plain(task):
             kernels.columns_plain_softmax(x, x_stride, n, width, &m[0], y, y_stride)
         else:
-            kernels.columns_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
+            kernels.columns_softmax_f64(
+                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
+            )
     else:
         if task.is_log:
             kernels.columns_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride)
         else:
-            kernels.columns_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
-    if out_aside:
+            kernels.columns_softmax_f32(
+                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
+            )
+    if aside:
         return
     if task.mask.data == NULL and task.rows.inner_dims == 1:
         unpack_packed(task, &task.out, leader.out, stored_part(task, 0, n), width, &packed[0])
@@ -481,7 +490,7 @@ cdef inline Py_ssize_t pack_width(const Task* task) noexcept nogil:
     """How many rows are taken at a time that lie in memory one by one; 1 for others."""
     cdef Py_ssize_t n = task.rows.length
     if (
-        n <= SHORT_ROW or n > BLOCK or not task.x.direct or task.mask.data != NULL
+        n < LONG_ROW or n > BLOCK or not task.x.direct or task.mask.data != NULL
         or task.weights.data != NULL
     ):
         return 1
@@ -489,20 +498,30 @@ cdef inline Py_ssize_t pack_width(const Task* task) noexcept nogil:
 
 
 cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) noexcept nogil:
-    """Rows of one block, one after the other but for what is computed once a row: in vectors."""
+    """Rows of one block that lie in memory: what is computed once a row is computed in vectors."""
     cdef real buffer[BLOCK]
     cdef real m[WIDTH]
     cdef Row rows[WIDTH]
+    cdef const real* x[WIDTH]
     cdef RowShift shifts[WIDTH]
     cdef PairSum totals[WIDTH]
     cdef LogSum sums[WIDTH]
     cdef Shares shares
     cdef double value
-    cdef int w, tier = FAST if begins_fast(task) else ACCURATE
+    cdef Py_ssize_t n = task.rows.length
+    cdef int w, count, group, tier = FAST if begins_fast(task) else ACCURATE
     cdef bint finite = True
     for w in range(width):
         rows[w] = row_at(task, first + w)
-        m[w] = max_of_block(task, &rows[w], 0, -1, &buffer[0])
+        x[w] = <const real*>rows[w].x
+    for group in range((width + GROUP - 1) // GROUP):
+        w = group * GROUP
+        count = min(GROUP, width - w)
+        if real is double:
+            kernels.rows_max_f64(&x[w], n, count, &m[w])
+        else:
+            kernels.rows_max_f32(&x[w], n, count, &m[w])
+    for w in range(width):
         finite = finite and isfinite(m[w])
     if not finite:
         for w in range(width):
@@ -513,15 +532,21 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
     else:
         kernels.rows_shift_f32(&m[0], width, &shifts[0])
     if not task.reduces and not task.is_log:
-        for w in range(width):
-            softmax_of_block(kind, task, &rows[w], &shifts[w], &buffer[0])
+        count = <int>min(<Py_ssize_t>GROUP, BLOCK // n)
+        w = 0
+        while w < width:
+            softmax_of_blocks(kind, task, &rows[w], min(count, width - w), &shifts[w])
+            w += count
         return
-    shares.task = task
-    for w in range(width):
-        totals[w].hi = 0
-        totals[w].lo = 0
-        add_sum_of_block(task, &rows[w], 0, &shifts[w], tier, -1, &buffer[0], &totals[w])
+    for group in range((width + GROUP - 1) // GROUP):
+        w = group * GROUP
+        count = min(GROUP, width - w)
+        if real is double:
+            kernels.rows_sum_exp_f64(&x[w], n, count, &shifts[w], tier, &totals[w])
+        else:
+            kernels.rows_sum_exp_f32(&x[w], n, count, &shifts[w], tier, &totals[w])
     kernels.rows_log_sum(&shifts[0], &totals[0], width, &sums[0])
+    shares.task = task
     for w in range(width):
         if not is_settled(
             kind, task, sums[w].maximum, sums[w].rest, sums[w].hi, tier == ACCURATE
@@ -536,28 +561,145 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
             write_shares(kind, &shares, 0, 1)
 
 
+cdef inline bint lie_behind(const Task* task, const Operand* x) noexcept nogil:
+    """Whether the elements of a row are farther apart than those of neighbouring rows."""
+    cdef Py_ssize_t across = x.outer_strides[task.rows.outer_dims - 1], along = x.inner_strides[0]
+    return (
+        task.rows.inner_dims == 1 and task.mask.data == NULL
+        and max(across, -across) < max(along, -along)
+    )
+
+
+cdef inline Py_ssize_t stage_width(const Task* task) noexcept nogil:
+    """How many rows are copied at a time; 0 for rows that are taken as they lie."""
+    cdef Py_ssize_t n = task.rows.length
+    if (
+        n < LONG_ROW or n > STAGE // FEWEST or task.weights.data != NULL
+        or (task.x.direct and task.mask.data == NULL)
+    ):
+        return 0
+    return min(<Py_ssize_t>WIDTH, (STAGE if lie_behind(task, &task.x) else PACK) // n)
+
+
+cdef inline void stage_task(
+    real kind, const Task* task, int width, real* stage, Task* staged
+) noexcept nogil:
+    """The task of rows that are copied into the stage, as they lay: row after row or side by side.
+
+    Shares are written over them, reductions where they belong.
+    """
+    cdef Py_ssize_t size = sizeof(real)
+    cdef bint behind = lie_behind(task, &task.x)
+    cdef int d = task.rows.outer_dims - 1
+    staged.rows.outer_dims = staged.rows.inner_dims = 1
+    staged.rows.length = staged.rows.inner_shape[0] = task.rows.length
+    staged.rows.outer_shape[0] = width
+    staged.x.data = <char*>stage
+    staged.x.type_number = own_number(kind)
+    staged.x.swapped = False
+    staged.x.aligned = True
+    staged.x.outer_strides[0] = size if behind else task.rows.length * size
+    staged.x.inner_strides[0] = width * size if behind else size
+    staged.mask.data = staged.weights.data = staged.sign.data = NULL
+    staged.single = task.single
+    staged.rounds = task.rounds
+    staged.halves = task.halves
+    staged.is_log = task.is_log
+    staged.reduces = task.reduces
+    staged.baseline = False
+    staged.crew = NULL
+    set_direct(&staged.x, staged)
+    if not task.reduces:
+        staged.out = staged.x
+        return
+    staged.out.type_number = task.out.type_number
+    staged.out.outer_strides[0] = task.out.outer_strides[d]
+    staged.sign.type_number = task.sign.type_number
+    staged.sign.outer_strides[0] = task.sign.outer_strides[d]
+
+
+cdef void solve_staged(
+    real kind, const Task* task, Py_ssize_t first, int width, real* stage
+) noexcept nogil:
+    """Rows first ... first + width of one line, from a copy that is in cache and of their type."""
+    cdef Task staged
+    cdef Row row, leader = row_at(task, first)
+    cdef Py_ssize_t j, n = task.rows.length, stored = stored_part(task, 0, n)
+    cdef Py_ssize_t across = task.x.outer_strides[task.rows.outer_dims - 1]
+    cdef Py_ssize_t out_across = task.out.outer_strides[task.rows.outer_dims - 1]
+    cdef int w
+    cdef bint behind = lie_behind(task, &task.x)
+    stage_task(kind, task, width, stage, &staged)
+    if behind:
+        for j in range(stored):
+            convert(
+                &task.x, leader.x + j * task.x.inner_strides[0], across, width, stage + j * width
+            )
+        if stored < n:
+            for w in range(width):
+                stage[stored * width + w] = 0
+    else:
+        for w in range(width):
+            row = row_at(task, first + w)
+            load(task, &row, 0, n, stage + w * n)
+    if task.reduces:
+        staged.out.data = leader.out
+        staged.sign.data = leader.sign
+    solve_rows(kind, &staged, 0, width)
+    if task.reduces:
+        return
+    if behind:
+        for j in range(stored):
+            unconvert(
+                &task.out, leader.out + j * task.out.inner_strides[0], out_across, width,
+                stage + j * width,
+            )
+    else:
+        for w in range(width):
+            row = row_at(task, first + w)
+            if task.mask.data != NULL:
+                replace_masked(
+                    &task.rows, &task.mask, row.mask, 0, stored,
+                    <real>(-INFINITY if task.is_log else 0), stage + w * n,
+                )
+            scatter(&task.rows, &task.out, row.out, 0, stored, stage + w * n)
+
+
 cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Row row
-    cdef Py_ssize_t index = start, width, line
+    cdef Py_ssize_t index = start, most = stop - start, width
     cdef Pending pending
-    cdef bint aside, transpose
-    cdef int d = task.rows.outer_dims - 1
-    pending.count = 0
-    if stop - start > 1 and task.weights.data == NULL:
-        line = task.rows.outer_shape[d]
-        aside = lie_side_by_side(kind, task, &task.x) and not task.baseline
-        transpose = not aside and task.rows.length <= SHORT_ROW
-        while (aside or transpose) and index < stop:
+    cdef bint aside = False, transpose = False
+    cdef real* stage
+    cdef Py_ssize_t line = task.rows.outer_shape[task.rows.outer_dims - 1]
+    if most > 1 and task.weights.data == NULL:
+        aside = lie_side_by_side(kind, task, &task.x) and not task.baseline and (
+            task.reduces or lie_side_by_side(kind, task, &task.out)
+        )
+        transpose = not aside and task.rows.length < LONG_ROW
+    if aside or transpose:
+        pending.count = 0
+        while index < stop:
             # to the end of this line of rows, of this part, or WIDTH rows
             width = min(min(<Py_ssize_t>WIDTH, stop - index), line - index % line)
             solve_columns(kind, task, index, <int>width, aside, &pending)
             index += width
         if pending.count:
             correct_pending(task, &pending)
-    width = pack_width(task)
-    while width > 1 and stop - index > 1:
-        solve_pack(kind, task, index, <int>min(width, stop - index))
-        index += min(width, stop - index)
+        return
+    most = min(most, stage_width(task))
+    if most > 1:
+        stage = <real*>malloc(most * task.rows.length * sizeof(real))
+        while stage != NULL and index < stop:
+            width = min(min(most, stop - index), line - index % line)
+            solve_staged(kind, task, index, <int>width, stage)
+            index += width
+        free(stage)
+    most = pack_width(task)
+    while most > 1 and stop - index > 1:
+        width = min(most, stop - index)
+        solve_pack(kind, task, index, <int>width)
+        index += width
     while index < stop:
         row = row_at(task, index)
         solve_row(kind, task, &row)
@@ -950,6 +1092,7 @@ cdef evaluate(
     call.task.reduces = reduces
     call.task.is_log = is_log
     call.task.rounds = dtype != DTYPES["d"]
+    call.task.halves = dtype.itemsize == 2
     prepare(call, x, mask, weights, rows, signs, axes, single)
     solve_all(&call.task, math.prod(kept), threads)
     return finished(out, target, sign)
@@ -980,6 +1123,7 @@ cdef void describe_plain_row(
     task.reduces = reduces
     task.is_log = is_log
     task.rounds = number != cnp.NPY_DOUBLE
+    task.halves = number == cnp.NPY_FLOAT16
     task.rows.outer_dims = task.rows.inner_dims = 1
     task.rows.length = n
     task.rows.outer_shape[0] = 1

@@ -8,7 +8,9 @@ so that x_i - m is never rounded, scaling is exact, and partial sums merge by po
     2. Everything is scaled by 2**OFFSET, so that terms down to 2**-1534 (float 2**-190) relative
        to the largest are normal numbers; x_i is clamped where the scale becomes exactly 0.
     3. Lane l of LANES sums the elements l, l + LANES, ... of the block, keeping the rounding
-       errors; the lanes are combined in a fixed tree, the blocks in their order. The order depends
+       errors; elements left over, fewer than LANES, come last, one each to the last lanes (to the
+       first ones if there are no others: then they are read without leaving the row). The lanes are
+       combined in a fixed tree, the blocks in their order. The order depends
        on the index in the row alone: the loops of _columns.pxd take the same steps on many rows
        at once and give the same bits.
 Invariant: s + c is a lane's sum but for the rounding of c, which is at most 2**-92 (float 2**-36)
@@ -19,6 +21,8 @@ Tiers of terms and sums, with their relative errors:
     ACCURATE  pairs: 2**-58 (2**-28).
     SHARES    for softmax: exp_parts and add_term, 2**-56 (2**-27.6). A share, with the errors of
               its term and of the sum, is then within 0.74 (0.66) ULP, 0.5 of it its own rounding.
+Shares that will be rounded to 16 bits are FAST ones of float: two errors of 2**-23.4 and two
+roundings are below 2**-21.6, with float16's own rounding 0.5007 ULP.
 """
 from libc.math cimport INFINITY, NAN, fabs, ldexp
 from csmooth._elementary cimport (
@@ -26,7 +30,7 @@ from csmooth._elementary cimport (
     fma, fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowPart, RowShift,
+    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowPart, RowShift,
     SHARES, WIDTH,
 )
 
@@ -134,18 +138,19 @@ cdef inline void add_term(real one, real rest, real scale, real* s, real* c) noe
 
 
 cdef inline void add_exp(
-    real x, real origin, real magic, real lowest, int tier, real* s, real* c, real* hi, real* lo
+    real x, real origin, real magic, real lowest, int tier, bint counts, real* s, real* c,
+    real* hi, real* lo
 ) noexcept nogil:
-    """s + c += hi + lo, the scaled term of x."""
+    """s + c += hi + lo, the scaled term of x, if it counts."""
     cdef real scale
     if tier == SHARES:
         scale = term_of(x, origin, magic, lowest, hi, lo)
-        add_term(hi[0], lo[0], scale, s, c)
+        add_term(hi[0], lo[0], scale if counts else <real>0, s, c)
         hi[0] = hi[0] * scale
         lo[0] = lo[0] * scale
     else:
         scaled_exp(x, origin, magic, lowest, tier == ACCURATE, hi, lo)
-        add_pair(hi[0], lo[0], s, c)
+        add_pair(hi[0] if counts else <real>0, lo[0] if counts else <real>0, s, c)
 
 
 cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
@@ -216,6 +221,12 @@ cdef inline real share(real hi, real lo, real c_hi, real c_lo) noexcept nogil:
     return scaled_share(hi, lo, unscaled(<real>1), c_hi, c_lo)
 
 
+cdef inline real fast_share(real term, real c) noexcept nogil:
+    """The share of a scaled term of the FAST tier, where c is unscaled."""
+    cdef real y = term * c
+    return y if y == y else <real>NAN
+
+
 cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexcept nogil:
     """x - m - log_hi - log_lo, rounded once (float) or with an error far below the ULP (double)."""
     cdef double d, d_err, y, y_err
@@ -232,19 +243,39 @@ cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexc
 # --- blocks of a row ------------------------------------------------------------------------------
 
 
+cdef inline Py_ssize_t whole_lanes(Py_ssize_t n, int lanes) noexcept nogil:
+    """How many elements a loop takes before the last lanes elements are taken at once, of which
+    some may have been taken before; all where there are fewer."""
+    return n - n % lanes if n > lanes else n
+
+
+cdef inline void lane_max(const real* x, Py_ssize_t n, real* m) noexcept nogil:
+    """MAX_LANES elements of a block whose maximum is that of all; nan counts for -inf."""
+    cdef real top[MAX_LANES]
+    cdef Py_ssize_t i
+    cdef int lane
+    for lane in range(MAX_LANES):
+        top[lane] = -INFINITY
+    for i in range(n // MAX_LANES):
+        for lane in range(MAX_LANES):
+            top[lane] = greater(x[i * MAX_LANES + lane], top[lane])
+    if n >= MAX_LANES:
+        # what is left over, and some of the others again
+        x += n - MAX_LANES
+        for lane in range(MAX_LANES):
+            top[lane] = greater(x[lane], top[lane])
+    else:
+        for lane in range(<int>n):
+            top[lane] = greater(x[lane], top[lane])
+    for lane in range(MAX_LANES):
+        m[lane] = top[lane]
+
+
 cdef inline real row_max(const real* x, Py_ssize_t n) noexcept nogil:
     """Maximum of a block, ignoring nan; -inf for none."""
     cdef real m[MAX_LANES]
-    cdef Py_ssize_t i
     cdef int lane, half = MAX_LANES // 2
-    for lane in range(MAX_LANES):
-        m[lane] = -INFINITY
-    for i in range(n // MAX_LANES):
-        for lane in range(MAX_LANES):
-            m[lane] = greater(x[i * MAX_LANES + lane], m[lane])
-    x += n - n % MAX_LANES
-    for lane in range(<int>(n % MAX_LANES)):
-        m[lane] = greater(x[lane], m[lane])
+    lane_max(x, n, &m[0])
     while half > 0:
         for lane in range(half):
             m[lane] = greater(m[lane + half], m[lane])
@@ -302,58 +333,74 @@ cdef inline void row_pairs(
     row_block_sum(x, n, shift, ACCURATE, total, hi, lo, <real*>NULL)
 
 
-cdef inline void row_terms(
-    const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
-) noexcept nogil:
-    """The same for shares."""
-    row_block_sum(x, n, shift, SHARES, total, hi, lo, <real*>NULL)
-
-
-cdef inline void row_block_sum(
-    const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total,
+cdef inline void row_lane_sums(
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, real* sums, real* errors,
     real* terms_hi, real* terms_lo, real* m
 ) noexcept nogil:
-    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL.
-
-    Unless m is NULL, the block is whole and another whole one follows, whose maxima are put into
-    m[0 ... LANES].
-    """
+    """The sums of a block's lanes; for terms_hi, terms_lo and m see row_block_sum."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef real s[MAX_LANES]
     cdef real c[MAX_LANES]
-    cdef real tail[MAX_LANES]
-    cdef real rest[MAX_LANES]
+    cdef real few[MAX_LANES]
     cdef real hi, lo
     cdef Py_ssize_t i
-    cdef int lane, half, lanes = lanes_of(x[0])
+    cdef int lane, lanes = lanes_of(x[0]), left = <int>(n % lanes)
     for lane in range(lanes):
         s[lane] = 0
         c[lane] = 0
     for i in range(n // lanes):
         for lane in range(lanes):
             add_exp(
-                x[i * lanes + lane], origin, magic, lowest, tier, &s[lane], &c[lane], &hi, &lo
+                x[i * lanes + lane], origin, magic, lowest, tier, True, &s[lane], &c[lane],
+                &hi, &lo,
             )
             if terms_hi != NULL:
                 terms_hi[i * lanes + lane] = hi
                 terms_lo[i * lanes + lane] = lo
             if m != NULL:
                 m[lane] = greater(x[BLOCK + i * lanes + lane], m[lane])
-    if n % lanes:
-        x += n - n % lanes
+    if left and n > lanes:
+        # the last lanes elements, most of which may have been added before
+        x += n - lanes
         for lane in range(lanes):
-            tail[lane] = -INFINITY
-        for lane in range(<int>(n % lanes)):
-            tail[lane] = x[lane]
+            add_exp(
+                x[lane], origin, magic, lowest, tier, lane >= lanes - left, &s[lane], &c[lane],
+                &hi, &lo,
+            )
+            if terms_hi != NULL:
+                terms_hi[n - lanes + lane] = hi
+                terms_lo[n - lanes + lane] = lo
+    elif left:
         for lane in range(lanes):
-            add_exp(tail[lane], origin, magic, lowest, tier, &s[lane], &c[lane], &hi, &lo)
-            tail[lane] = hi
-            rest[lane] = lo
-        if terms_hi != NULL:
-            for lane in range(<int>(n % lanes)):
-                terms_hi[n - n % lanes + lane] = tail[lane]
-                terms_lo[n - n % lanes + lane] = rest[lane]
-    half = lanes // 2
+            few[lane] = -INFINITY
+        for lane in range(left):
+            few[lane] = x[lane]
+        for lane in range(lanes):
+            add_exp(
+                few[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo
+            )
+            if terms_hi != NULL:
+                terms_hi[lane] = hi
+                terms_lo[lane] = lo
+    for lane in range(lanes):
+        sums[lane] = s[lane]
+        errors[lane] = c[lane]
+
+
+cdef inline void row_block_sum(
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total,
+    real* terms_hi, real* terms_lo, real* m
+) noexcept nogil:
+    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL, where
+    there is room for those of MAX_LANES elements.
+
+    Unless m is NULL, the block is whole and another whole one follows, whose maxima are put into
+    m[0 ... LANES].
+    """
+    cdef real s[MAX_LANES]
+    cdef real c[MAX_LANES]
+    cdef int lane, half = lanes_of(x[0]) // 2
+    row_lane_sums(x, n, shift, tier, &s[0], &c[0], terms_hi, terms_lo, m)
     while half > 0:
         for lane in range(half):
             add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
@@ -533,15 +580,22 @@ cdef inline double row_weighted_log_sum(const RowShift* shift, const PairSum* to
 
 
 cdef inline void row_softmax(
-    const real* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, real* y
+    const real* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, int tier, real* y
 ) noexcept nogil:
-    """The shares of one block of a row; y may be x."""
+    """The shares of one block of a row by the terms of its tier, of which only float has FAST; y
+    may be x."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef real one, rest, scale, c_hi, c_lo
     cdef Py_ssize_t i
     reciprocal(total.hi, total.lo, &c_hi, &c_lo)
     c_hi = unscaled(c_hi)
     c_lo = unscaled(c_lo)
+    if real is float:
+        if tier == FAST:
+            for i in range(n):
+                scaled_exp(x[i], origin, magic, lowest, False, &one, &rest)
+                y[i] = fast_share(one, c_hi)
+            return
     for i in range(n):
         scale = term_of(x[i], origin, magic, lowest, &one, &rest)
         y[i] = scaled_share(one, rest, scale, c_hi, c_lo)
@@ -563,6 +617,140 @@ cdef inline void row_log_softmax(
 ) noexcept nogil:
     """The log-shares of one block of a row; y may be x."""
     cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
-    cdef Py_ssize_t i
-    for i in range(n):
+    cdef real last[MAX_LANES]
+    cdef int lane, lanes = lanes_of(x[0])
+    cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
+    if whole < n:
+        for lane in range(lanes):
+            last[lane] = log_share(x[n - lanes + lane], m, hi, lo)
+    for i in range(whole):
         y[i] = log_share(x[i], m, hi, lo)
+    if whole < n:
+        for lane in range(lanes):
+            y[n - lanes + lane] = last[lane]
+
+
+# --- rows of one block, GROUP at a time -----------------------------------------------------------
+#
+# A row's lanes are combined as the rows above do it; but for the first step, which halves vectors,
+# each step is taken for all rows of the group at once.
+
+
+cdef inline void rows_max(const real** rows, Py_ssize_t n, int width, real* m) noexcept nogil:
+    """row_max of up to GROUP rows."""
+    cdef real top[MAX_LANES]
+    cdef real lanes[MAX_LANES][GROUP]
+    cdef int lane, w, half = MAX_LANES // 2
+    for w in range(width):
+        lane_max(rows[w], n, &top[0])
+        for lane in range(half):
+            lanes[lane][w] = greater(top[lane + half], top[lane])
+    while half > 1:
+        half //= 2
+        for lane in range(half):
+            for w in range(GROUP):
+                lanes[lane][w] = greater(lanes[lane + half][w], lanes[lane][w])
+    for w in range(width):
+        m[w] = lanes[0][w]
+
+
+cdef inline void rows_tier_sums(
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+    PairSum* totals, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    cdef real row_s[MAX_LANES]
+    cdef real row_c[MAX_LANES]
+    cdef real s[MAX_LANES][GROUP]
+    cdef real c[MAX_LANES][GROUP]
+    cdef double hi[GROUP]
+    cdef double lo[GROUP]
+    cdef int lane, w, half = lanes_of(<real>0) // 2
+    for w in range(width):
+        if terms_hi != NULL:
+            row_lane_sums(
+                rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], terms_hi + w * n,
+                terms_lo + w * n, <real*>NULL,
+            )
+        else:
+            row_lane_sums(
+                rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], <real*>NULL, <real*>NULL,
+                <real*>NULL,
+            )
+        for lane in range(half):
+            add_pair(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
+        for lane in range(half):
+            s[lane][w] = row_s[lane]
+            c[lane][w] = row_c[lane]
+    while half > 1:
+        half //= 2
+        for lane in range(half):
+            for w in range(GROUP):
+                add_pair(s[lane + half][w], c[lane + half][w], &s[lane][w], &c[lane][w])
+    for w in range(GROUP):
+        hi[w] = 0
+        lo[w] = 0
+        add_block(s[0][w], c[0][w], &hi[w], &lo[w])
+    for w in range(width):
+        totals[w].hi = hi[w]
+        totals[w].lo = lo[w]
+
+
+cdef inline void rows_sum_exp(
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+    PairSum* totals
+) noexcept nogil:
+    """The sums of up to GROUP rows of at most a block, by the terms of a tier."""
+    if tier == FAST:
+        rows_tier_sums(rows, n, width, shifts, FAST, totals, <real*>NULL, <real*>NULL)
+    else:
+        rows_tier_sums(rows, n, width, shifts, ACCURATE, totals, <real*>NULL, <real*>NULL)
+
+
+cdef inline real kept_share(
+    real hi, real lo, real c_hi, real c_lo, real c, int tier
+) noexcept nogil:
+    """The share of a stored term of that tier; c is c_hi unscaled."""
+    return fast_share(hi, c) if tier == FAST else share(hi, lo, c_hi, c_lo)
+
+
+cdef inline void rows_tier_softmax(
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, real** shares
+) noexcept nogil:
+    cdef real hi[BLOCK]
+    cdef real lo[BLOCK]
+    cdef real c_hi[GROUP]
+    cdef real c_lo[GROUP]
+    cdef double s_hi[GROUP]
+    cdef double s_lo[GROUP]
+    cdef PairSum totals[GROUP]
+    cdef real c
+    cdef real* y
+    cdef int w, lane, lanes = lanes_of(<real>0)
+    cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
+    rows_tier_sums(rows, n, width, shifts, tier, &totals[0], &hi[0], &lo[0])
+    for w in range(GROUP):
+        s_hi[w] = totals[w].hi if w < width else 1
+        s_lo[w] = totals[w].lo if w < width else 0
+    for w in range(GROUP):
+        reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+    for w in range(width):
+        y = shares[w]
+        c = unscaled(c_hi[w])
+        for i in range(whole):
+            y[i] = kept_share(hi[w * n + i], lo[w * n + i], c_hi[w], c_lo[w], c, tier)
+        if whole < n:
+            for lane in range(lanes):
+                i = n - lanes + lane
+                y[i] = kept_share(hi[w * n + i], lo[w * n + i], c_hi[w], c_lo[w], c, tier)
+
+
+cdef inline void rows_softmax(
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, real** shares
+) noexcept nogil:
+    """The shares of rows that are a block together, tier as in row_softmax; a row may be written
+    over."""
+    if real is float:
+        if tier == FAST:
+            rows_tier_softmax(rows, n, width, shifts, FAST, shares)
+            return
+    rows_tier_softmax(rows, n, width, shifts, SHARES, shares)

@@ -6,7 +6,7 @@ log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's
               2**-18 of log1p(rest).
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
               relative error 1.45 * 2**-53 of the sum; kept where the result is at least 2 in size
-              (0.36 ULP before rounding).
+              (0.36 ULP before rounding), of 16 bits 0.25 (0.0008 ULP).
     accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
               rounding limits the rest to REST_LIMIT: for a smaller one ...
     rest      ... the terms are summed again without the maximum's: good for a rest of any size.
@@ -29,7 +29,7 @@ from csmooth._fixed cimport (
     fixed_scale,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, SMALL_ROW, WIDTH, LogSum, PairSum, RowPart,
+    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, SHARES, SMALL_ROW, WIDTH, LogSum, PairSum, RowPart,
     RowShift,
 )
 from csmooth._load cimport (
@@ -54,6 +54,7 @@ cdef struct Task:
     Operand sign
     bint single     # float arithmetic
     bint rounds     # results are rounded from double to float32 or float16
+    bint halves     # they are float16 or bfloat16
     bint is_log     # log_softmax rather than softmax
     bint reduces    # logsumexp
     bint baseline   # one more element, 0, ends each row; rows.length counts it
@@ -155,7 +156,7 @@ cdef inline void pack_rows(
     cdef Py_ssize_t along = x.inner_strides[0], across = x.outer_strides[task.rows.outer_dims - 1]
     cdef int w
     if is_simple(&task.rows, x) and not is_next(x, across):
-        pack_columns(x, leader, across, along, n, width, packed, WIDTH)
+        pack_columns(x, leader, across, along, n, width, packed)
     elif task.rows.inner_dims > 1:
         for w in range(width):
             gather(&task.rows, x, leader + w * across, 0, n, &buffer[0])
@@ -163,9 +164,12 @@ cdef inline void pack_rows(
                 packed[j * WIDTH + w] = buffer[j]
     elif across == n * along:  # row after row
         convert(x, leader, along, n * width, &buffer[0])
-        for j in range(n):
-            for w in range(width):
-                packed[j * WIDTH + w] = buffer[w * n + j]
+        if real is double:
+            kernels.pack_short(<const char*>buffer, False, n * sizeof(double), n, width, packed)
+        else:
+            for j in range(n):
+                for w in range(width):
+                    packed[j * WIDTH + w] = buffer[w * n + j]
     else:
         for j in range(n):
             convert(x, leader + j * along, across, width, packed + j * WIDTH)
@@ -180,11 +184,14 @@ cdef inline void unpack_packed(
     cdef Py_ssize_t along = y.inner_strides[0], across = y.outer_strides[task.rows.outer_dims - 1]
     cdef int w
     if is_simple(&task.rows, y) and not is_next(y, across):
-        unpack_columns(y, leader, across, along, n, width, packed, WIDTH)
+        unpack_columns(y, leader, across, along, n, width, packed)
     elif across == n * along:  # row after row
-        for j in range(n):
-            for w in range(width):
-                buffer[w * n + j] = packed[j * WIDTH + w]
+        if real is double:
+            kernels.unpack_short(packed, False, n, width, <char*>buffer, n * sizeof(double))
+        else:
+            for j in range(n):
+                for w in range(width):
+                    buffer[w * n + j] = packed[j * WIDTH + w]
         unconvert(y, leader, along, n * width, &buffer[0])
     else:
         for j in range(n):
@@ -410,7 +417,12 @@ cdef inline bint begins_short(const Task* task) noexcept nogil:
 
 
 cdef inline bint begins_fast(const Task* task) noexcept nogil:
-    return task.rows.length >= (LONG_ROW if task.reduces else LONG_LOG_ROW)
+    return task.rows.length >= (LONG_ROW if task.reduces or task.halves else LONG_LOG_ROW)
+
+
+cdef inline int tier_of_shares(const Task* task) noexcept nogil:
+    """The tier of softmax's terms."""
+    return FAST if task.single and task.halves else SHARES
 
 
 cdef inline bint is_settled(
@@ -419,7 +431,7 @@ cdef inline bint is_settled(
     """Whether a tier's error is small enough for this result (see the head of this file)."""
     cdef double value = maximum + hi if task.reduces else hi
     if not accurate:
-        return not fabs(value) < 2
+        return not fabs(value) < (0.25 if task.halves else 2)
     if real is double:
         # REST_LIMIT; rounded to 24 bits, a rest of 2**-60 still has 30 right
         return not rest < (8.673617379884035e-19 if task.rounds else 9.313225746154785e-10)
@@ -496,13 +508,23 @@ cdef inline void log_sum_of_row(
 cdef inline bint parts_of_row(
     real kind, const Task* task, const Row* row, Py_ssize_t first, Py_ssize_t last, RowPart* parts
 ) noexcept nogil:
-    """The fast sums of blocks first ... last of a row that lies in memory."""
+    """The fast sums of blocks first ... last of a row."""
+    cdef real buffer[BLOCK]
+    cdef const real* x
     cdef Py_ssize_t start = first * BLOCK
-    cdef Py_ssize_t n = min(last * BLOCK, task.rows.length) - start
-    if real is double:
-        return kernels.row_parts_f64(<const double*>row.x + start, n, parts)
-    else:
-        return kernels.row_parts_f32(<const float*>row.x + start, n, parts)
+    cdef Py_ssize_t n = min(last * BLOCK, task.rows.length) - start, size
+    cdef bint in_place = task.x.direct and task.mask.data == NULL, possible = True
+    while possible and n > 0:
+        size = n if in_place else min(n, <Py_ssize_t>BLOCK)
+        x = load(task, row, start, size, &buffer[0])
+        if real is double:
+            possible = kernels.row_parts_f64(x, size, parts)
+        else:
+            possible = kernels.row_parts_f32(x, size, parts)
+        parts += 1
+        start += size
+        n -= size
+    return possible
 
 
 cdef inline void sweep_parts(
@@ -524,7 +546,7 @@ cdef inline void parts_f32(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexc
 cdef inline bint log_sum_at_once(
     real kind, const Task* task, const Row* row, LogSum* sum
 ) noexcept nogil:
-    """The log-sum by the fast tier of a long row that lies in memory and is read only once.
+    """The log-sum by the fast tier of a long row that is read only once.
 
     False where that is not possible, and nothing is known of the row.
     """
@@ -534,7 +556,7 @@ cdef inline bint log_sum_at_once(
     cdef PairSum total
     cdef Py_ssize_t first, last, blocks = blocks_of(task)
     cdef bint possible = True
-    if blocks <= 1 or not task.x.direct or task.mask.data != NULL:
+    if blocks <= 1:
         return False
     total.hi = 0
     total.lo = 0

@@ -1,0 +1,202 @@
+"""Floor 0: short rows into columns and back, in vectors of four float32 or two float64.
+
+packed[j * WIDTH + w] = element j of row w, in double; the rows are contiguous, `across` bytes
+apart. The same number of rows behind these is fetched meanwhile, a few lines at a time: between two
+blocks of rows there is too much else to do for the processor to look ahead by itself.
+"""
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <string.h>
+    #define CSMOOTH_WIDTH 64
+
+    /* Rows first ... width, one element after the other. */
+    #define CSMOOTH_BY_ELEMENT(NAME, TYPE)                                                       \\
+        static inline void csmooth_pack_few_##NAME(                                              \\
+            const char* x, ptrdiff_t across, ptrdiff_t n, int first, int width, double* packed   \\
+        ) {                                                                                      \\
+            for (int w = first; w < width; w++)                                                  \\
+                for (ptrdiff_t j = 0; j < n; j++)                                                \\
+                    packed[j * CSMOOTH_WIDTH + w] = ((const TYPE*)(x + w * across))[j];          \\
+        }                                                                                        \\
+        static inline void csmooth_unpack_few_##NAME(                                            \\
+            const double* packed, ptrdiff_t n, int first, int width, char* y, ptrdiff_t across   \\
+        ) {                                                                                      \\
+            for (int w = first; w < width; w++)                                                  \\
+                for (ptrdiff_t j = 0; j < n; j++)                                                \\
+                    ((TYPE*)(y + w * across))[j] = (TYPE)packed[j * CSMOOTH_WIDTH + w];          \\
+        }
+    CSMOOTH_BY_ELEMENT(f64, double)
+    CSMOOTH_BY_ELEMENT(f32, float)
+
+    #if defined(__SSE2__)
+    #include <immintrin.h>
+    static inline void csmooth_pack_two(
+        const double* a, const double* b, ptrdiff_t j, double* packed
+    ) {
+        __m128d va = _mm_loadu_pd(a + j), vb = _mm_loadu_pd(b + j);
+        _mm_storeu_pd(packed + j * CSMOOTH_WIDTH, _mm_unpacklo_pd(va, vb));
+        _mm_storeu_pd(packed + (j + 1) * CSMOOTH_WIDTH, _mm_unpackhi_pd(va, vb));
+    }
+    static inline void csmooth_pack_f64(
+        const char* x, ptrdiff_t across, ptrdiff_t n, int width, double* packed
+    ) {
+        int w = 0;
+        for (; w + 2 <= width && n >= 2; w += 2) {
+            const char* row = x + w * across;
+            const double* a = (const double*)row;
+            const double* b = (const double*)(row + across);
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {
+                __builtin_prefetch(row + width * across + 16 * j);
+                csmooth_pack_two(a, b, j, packed + w);
+            }
+            if (n % 2)
+                csmooth_pack_two(a, b, n - 2, packed + w);
+        }
+        csmooth_pack_few_f64(x, across, n, w, width, packed);
+    }
+    static inline void csmooth_unpack_two(
+        const double* packed, ptrdiff_t j, double* a, double* b
+    ) {
+        __m128d v = _mm_loadu_pd(packed + j * CSMOOTH_WIDTH);
+        __m128d u = _mm_loadu_pd(packed + (j + 1) * CSMOOTH_WIDTH);
+        _mm_storeu_pd(a + j, _mm_unpacklo_pd(v, u));
+        _mm_storeu_pd(b + j, _mm_unpackhi_pd(v, u));
+    }
+    static inline void csmooth_unpack_f64(
+        const double* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across
+    ) {
+        int w = 0;
+        for (; w + 2 <= width && n >= 2; w += 2) {
+            char* row = y + w * across;
+            double* a = (double*)row;
+            double* b = (double*)(row + across);
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {
+                __builtin_prefetch(row + width * across + 16 * j, 1);
+                csmooth_unpack_two(packed + w, j, a, b);
+            }
+            if (n % 2)
+                csmooth_unpack_two(packed + w, n - 2, a, b);
+        }
+        csmooth_unpack_few_f64(packed, n, w, width, y, across);
+    }
+    static inline void csmooth_store_wide(double* place, __m128 v) {
+    #if defined(__AVX__)
+        _mm256_storeu_pd(place, _mm256_cvtps_pd(v));
+    #else
+        _mm_storeu_pd(place, _mm_cvtps_pd(v));
+        _mm_storeu_pd(place + 2, _mm_cvtps_pd(_mm_movehl_ps(v, v)));
+    #endif
+    }
+    static inline __m128 csmooth_load_narrow(const double* place) {
+    #if defined(__AVX__)
+        return _mm256_cvtpd_ps(_mm256_loadu_pd(place));
+    #else
+        return _mm_movelh_ps(
+            _mm_cvtpd_ps(_mm_loadu_pd(place)), _mm_cvtpd_ps(_mm_loadu_pd(place + 2))
+        );
+    #endif
+    }
+    /* Columns j ... j + 4 of four rows, of which the first `count` are stored. */
+    static inline void csmooth_pack_four(
+        const char* row, ptrdiff_t across, ptrdiff_t j, ptrdiff_t count, double* packed
+    ) {
+        __m128 v[4];
+        for (int k = 0; k < 4; k++)
+            v[k] = _mm_loadu_ps((const float*)(row + k * across) + j);
+        _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
+        for (int k = 0; k < count; k++)
+            csmooth_store_wide(packed + (j + k) * CSMOOTH_WIDTH, v[k]);
+    }
+    /* A row of less than four is read, and written, with the beginning of the next one. */
+    static inline void csmooth_pack_f32(
+        const char* x, ptrdiff_t across, ptrdiff_t n, int width, double* packed
+    ) {
+        int w = 0, last = n >= 4 ? width : across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;
+        for (; w + 4 <= last; w += 4) {
+            const char* row = x + w * across;
+            for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {
+                __builtin_prefetch(row + width * across + 16 * j);
+                csmooth_pack_four(row, across, j, 4, packed + w);
+            }
+            if (n == 3)
+                csmooth_pack_four(row, across, 0, 3, packed + w);
+            else if (n < 4)
+                csmooth_pack_four(row, across, 0, n, packed + w);
+            else if (n % 4)
+                csmooth_pack_four(row, across, n - 4, 4, packed + w);
+        }
+        csmooth_pack_few_f32(x, across, n, w, width, packed);
+    }
+    static inline void csmooth_unpack_four(
+        const double* packed, ptrdiff_t j, ptrdiff_t count, char* row, ptrdiff_t across
+    ) {
+        __m128 v[4];
+        for (int k = 0; k < 4; k++)
+            v[k] = csmooth_load_narrow(packed + (j + (k < count ? k : 0)) * CSMOOTH_WIDTH);
+        _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
+        for (int k = 0; k < 4; k++)
+            _mm_storeu_ps((float*)(row + k * across) + j, v[k]);
+    }
+    static inline void csmooth_unpack_f32(
+        const double* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across
+    ) {
+        int w = 0, last = n >= 4 ? width : across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;
+        for (; w + 4 <= last; w += 4) {
+            char* row = y + w * across;
+            for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {
+                __builtin_prefetch(row + width * across + 16 * j, 1);
+                csmooth_unpack_four(packed + w, j, 4, row, across);
+            }
+            if (n == 3)
+                csmooth_unpack_four(packed + w, 0, 3, row, across);
+            else if (n < 4)
+                csmooth_unpack_four(packed + w, 0, n, row, across);
+            else if (n % 4)
+                csmooth_unpack_four(packed + w, n - 4, 4, row, across);
+        }
+        csmooth_unpack_few_f32(packed, n, w, width, y, across);
+    }
+    #else
+    #define csmooth_pack_f64(x, across, n, width, packed) \\
+        csmooth_pack_few_f64(x, across, n, 0, width, packed)
+    #define csmooth_pack_f32(x, across, n, width, packed) \\
+        csmooth_pack_few_f32(x, across, n, 0, width, packed)
+    #define csmooth_unpack_f64(packed, n, width, y, across) \\
+        csmooth_unpack_few_f64(packed, n, 0, width, y, across)
+    #define csmooth_unpack_f32(packed, n, width, y, across) \\
+        csmooth_unpack_few_f32(packed, n, 0, width, y, across)
+    #endif
+    """
+    void pack_f64 "csmooth_pack_f64"(
+        const char* x, Py_ssize_t across, Py_ssize_t n, int width, double* packed
+    ) noexcept nogil
+    void pack_f32 "csmooth_pack_f32"(
+        const char* x, Py_ssize_t across, Py_ssize_t n, int width, double* packed
+    ) noexcept nogil
+    void unpack_f64 "csmooth_unpack_f64"(
+        const double* packed, Py_ssize_t n, int width, char* y, Py_ssize_t across
+    ) noexcept nogil
+    void unpack_f32 "csmooth_unpack_f32"(
+        const double* packed, Py_ssize_t n, int width, char* y, Py_ssize_t across
+    ) noexcept nogil
+
+
+cdef inline void pack_short(
+    const char* x, bint single, Py_ssize_t across, Py_ssize_t n, int width, double* packed
+) noexcept nogil:
+    """Rows of float, if single, or of double."""
+    if single:
+        pack_f32(x, across, n, width, packed)
+    else:
+        pack_f64(x, across, n, width, packed)
+
+
+cdef inline void unpack_short(
+    const double* packed, bint single, Py_ssize_t n, int width, char* y, Py_ssize_t across
+) noexcept nogil:
+    """The inverse, rounding."""
+    if single:
+        unpack_f32(packed, n, width, y, across)
+    else:
+        unpack_f64(packed, n, width, y, across)

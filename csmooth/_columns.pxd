@@ -10,8 +10,9 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
 )
 from csmooth._rows cimport (
-    add_block, add_exp, add_pair, fast_share, greater, lanes_of, log_share, log_sum_of, origin_of,
-    reciprocal, scaled_exp, scaled_share, share, shift_of, term_of, unscaled,
+    NOTHING, PACKED, PAIRS, add_block, add_exp, add_pair, fast_share, greater, lanes_of, log_share,
+    log_sum_of, origin_of, reciprocal, scale_of, scaled_exp, scaled_share, share, shift_of,
+    store_term, term_of, unpacked_pair, unscaled,
 )
 
 
@@ -34,9 +35,27 @@ cdef inline void columns_sum_exp(
     real* terms_hi, real* terms_lo
 ) noexcept nogil:
     """Scaled sums s_hi + s_lo; terms are stored WIDTH apart unless terms_hi is NULL."""
+    if terms_hi != NULL:
+        columns_kept_sum_exp(
+            x, stride, n, width, tier, PAIRS, origin, magic, lowest, s_hi, s_lo, terms_hi,
+            terms_lo, WIDTH,
+        )
+    else:
+        columns_kept_sum_exp(
+            x, stride, n, width, tier, NOTHING, origin, magic, lowest, s_hi, s_lo, terms_hi,
+            terms_lo, WIDTH,
+        )
+
+
+cdef inline void columns_kept_sum_exp(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier, int keeps,
+    const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
+    real* terms_hi, real* terms_lo, Py_ssize_t terms_stride
+) noexcept nogil:
+    """The same; terms are kept as by row_block_sum."""
     cdef real s[MAX_LANES][WIDTH]
     cdef real c[MAX_LANES][WIDTH]
-    cdef real hi, lo
+    cdef real hi, lo, scale
     cdef Py_ssize_t block, start, size, whole, index, j
     cdef int lane, w, half, used, left, first, lanes = lanes_of(x[0])
     for w in range(width):
@@ -59,11 +78,12 @@ cdef inline void columns_sum_exp(
                 for w in range(width):
                     add_exp(
                         x[index * stride + w], origin[w], magic[w], lowest[w], tier, True,
-                        &s[lane][w], &c[lane][w], &hi, &lo,
+                        &s[lane][w], &c[lane][w], &hi, &lo, &scale,
                     )
-                    if terms_hi != NULL:
-                        terms_hi[index * WIDTH + w] = hi
-                        terms_lo[index * WIDTH + w] = lo
+                    store_term(
+                        hi, lo, scale, keeps, &terms_hi[index * terms_stride + w],
+                        &terms_lo[index * terms_stride + w],
+                    )
         half = lanes // 2
         while half > 0:
             for lane in range(min(half, used - half)):
@@ -123,10 +143,11 @@ cdef inline void columns_tier_softmax(
     cdef double s_hi[WIDTH]
     cdef double s_lo[WIDTH]
     cdef double unused
-    cdef real one, rest, scale
+    cdef real hi, lo, scale
     cdef Py_ssize_t j
     cdef int w
     cdef bint kept = tier == SHARES and n <= LONG_ROW
+    cdef bint packed = tier == SHARES and n > LONG_ROW and y != x
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
@@ -134,6 +155,11 @@ cdef inline void columns_tier_softmax(
         columns_sum_exp(
             x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             &terms_hi[0], &terms_lo[0],
+        )
+    elif packed:
+        columns_kept_sum_exp(
+            x, stride, n, width, SHARES, PACKED, &origin[0], &magic[0], &lowest[0], &s_hi[0],
+            &s_lo[0], y, y, y_stride,
         )
     else:
         columns_sum_exp(
@@ -152,26 +178,29 @@ cdef inline void columns_tier_softmax(
     for w in range(width):
         c_hi[w] = unscaled(c_hi[w])
         c_lo[w] = unscaled(c_lo[w])
+    if packed:
+        for j in range(n):
+            for w in range(width):
+                hi = unpacked_pair(y[j * y_stride + w], &lo)
+                scale = scale_of(x[j * stride + w], origin[w], magic[w], lowest[w])
+                y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
+        return
     for j in range(n):
         for w in range(width):
             if tier == SHARES:
-                scale = term_of(
-                    x[j * stride + w], origin[w], magic[w], lowest[w], &one, &rest
-                )
-                y[j * y_stride + w] = scaled_share(one, rest, scale, c_hi[w], c_lo[w])
+                scale = term_of(x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo)
+                y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
             else:
-                scaled_exp(
-                    x[j * stride + w], origin[w], magic[w], lowest[w], False, &one, &rest
-                )
-                y[j * y_stride + w] = fast_share(one, c_hi[w])
+                scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], False, &hi, &lo)
+                y[j * y_stride + w] = fast_share(hi, c_hi[w])
 
 
 cdef inline void columns_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The shares, tier as in row_softmax; y may be x. Terms of SHARES of columns of up to LONG_ROW
-    elements are kept."""
+    """The shares, tier as in row_softmax; y may be x. Terms of SHARES are kept, those of columns of
+    more than LONG_ROW elements packed in y, if y is not x."""
     if real is float:
         if tier == FAST:
             columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride)

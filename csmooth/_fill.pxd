@@ -45,6 +45,8 @@ from csmooth._rows cimport (
     row_log_sum,
     row_log_sum_of_rest,
     row_max,
+    row_packed_shares,
+    row_packed_terms,
     row_pairs,
     row_parts,
     row_shares,
@@ -113,6 +115,10 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_pairs_f32 = row_pairs[float]
     kernels.row_shares_f64 = row_shares[double]
     kernels.row_shares_f32 = row_shares[float]
+    kernels.row_packed_terms_f64 = row_packed_terms[double]
+    kernels.row_packed_terms_f32 = row_packed_terms[float]
+    kernels.row_packed_shares_f64 = row_packed_shares[double]
+    kernels.row_packed_shares_f32 = row_packed_shares[float]
     kernels.row_softmax_f64 = row_softmax[double]
     kernels.row_softmax_f32 = row_softmax[float]
     kernels.row_log_softmax_f64 = row_log_softmax[double]

@@ -15,7 +15,7 @@ cdef enum:
     # Rows of at least this length are first summed with the plain exponential. Also part of it.
     LONG_ROW = 64
     # The same for log_softmax: log1p(rest) by itself is often too small for that sum.
-    LONG_LOG_ROW = 2048
+    LONG_LOG_ROW = 16384
     # float64 rows of up to this length are summed relative to their maximum: see _short.pxd. Also
     # part of it. The same goes for rows shorter than LONG_ROW with narrower results.
     SMALL_ROW = 16
@@ -236,9 +236,21 @@ ctypedef struct Kernels:
         const float* hi, const float* lo, Py_ssize_t n, const PairSum* total, float* y
     ) noexcept nogil
 
+    void (*row_packed_terms_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* packed
+    ) noexcept nogil
+    void (*row_packed_shares_f64)(
+        const double* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, double* y
+    ) noexcept nogil
     void (*row_softmax_f64)(
         const double* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, int tier,
         double* y
+    ) noexcept nogil
+    void (*row_packed_terms_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* packed
+    ) noexcept nogil
+    void (*row_packed_shares_f32)(
+        const float* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, float* y
     ) noexcept nogil
     void (*row_softmax_f32)(
         const float* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, int tier,

@@ -20,11 +20,11 @@ from csmooth._load cimport (
 )
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, begins_fast, begins_short, block_at, blocks_of,
-    cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
-    limit_of, load, log_sum_of_row, log_sum_value, max_of, origin_for, output_block,
-    pack_rows, set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census,
-    tier_of_shares, unpack_packed, weighted_log_sum,
+    SHORT_ROW, Census, Row, Task, begins_fast, begins_short, block_at, blocks_of, cancelled_log_sum,
+    find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side, limit_of, load,
+    log_sum_of_row, log_sum_value, max_of, origin_for, output_block, pack_rows, packs_terms,
+    set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census, tier_of_shares,
+    unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport raised, restore
 
@@ -201,11 +201,15 @@ cdef inline void write_shares(
                 kernels.row_plain_log_softmax(x, n, &shares.sum, y)
             elif task.is_log:
                 kernels.row_log_softmax_f64(x, n, &shares.sum, y)
+            elif packs_terms(task):
+                kernels.row_packed_shares_f64(x, n, &shares.shift, &shares.total, y)
             else:
                 kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, tier, y)
         else:
             if task.is_log:
                 kernels.row_log_softmax_f32(x, n, &shares.sum, y)
+            elif packs_terms(task):
+                kernels.row_packed_shares_f32(x, n, &shares.shift, &shares.total, y)
             else:
                 kernels.row_softmax_f32(x, n, &shares.shift, &shares.total, tier, y)
         store(task, row, start, n, y)

@@ -19,20 +19,28 @@ of the lane's own sum, or the terms that share the block and the lane with one t
 Tiers of terms and sums, with their relative errors:
     FAST      plain exponentials: 2**-52.4 (2**-23.4).
     ACCURATE  pairs: 2**-58 (2**-28).
-    SHARES    for softmax: exp_parts and add_term, 2**-56 (2**-27.6). A share, with the errors of
+    SHARES    for softmax: term_of and add_term, 2**-56 (2**-27.5). A share, with the errors of
               its term and of the sum, is then within 0.74 (0.66) ULP, 0.5 of it its own rounding.
 Shares that will be rounded to 16 bits are FAST ones of float: two errors of 2**-23.4 and two
 roundings are below 2**-21.6, with float16's own rounding 0.5007 ULP.
 """
-from libc.math cimport INFINITY, NAN, fabs, ldexp
+from libc.math cimport INFINITY, NAN, fabs, fmaf, ldexp
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from csmooth._elementary cimport (
-    BIAS_F32, BIAS_F64, OFFSET_F32, OFFSET_F64, divide, exp_fast, exp_pair, exp_parts, fast_two_sum,
-    fma, fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
+    BIAS_F32, BIAS_F64, LOG2E_F32, LOG2E_F64, OFFSET_F32, OFFSET_F64, bits_f32, bits_f64, divide,
+    exp_fast, exp_pair, exp_parts, fast_two_sum, fma, from_bits_f32, from_bits_f64,
+    fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, LogSum, PairSum, RowPart, RowShift,
-    SHARES, WIDTH,
+    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, SHARES, WIDTH, LogSum, PairSum,
+    RowPart, RowShift,
 )
+
+# What is kept of a row's terms.
+cdef enum:
+    NOTHING
+    PAIRS   # hi and lo, with their scale
+    PACKED  # packed_pair, without
 
 
 cdef inline int lanes_of(real x) noexcept nogil:
@@ -107,50 +115,104 @@ cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
     c[0] = c[0] + (lo + err)
 
 
+cdef inline real pair_unit(real kind) noexcept nogil:
+    """1.5 * 2**-10 + 2**-52 (1.5 * 2**-7 + 2**-23): half the numbers that packed_pair has bits for,
+    counted from a number whose own last bits are 0."""
+    if real is double:
+        return 0.00146484375 + 2.220446049250313e-16
+    else:
+        return <float>(0.01171875 + 1.1920928955078125e-07)
+
+
 cdef inline real term_of(
-    real x, real origin, real magic, real lowest, real* one, real* rest
+    real x, real origin, real magic, real lowest, real* hi, real* lo
 ) noexcept nogil:
-    """one + rest, times the result: a term of a row's sum for its shares, scaled by 2**OFFSET."""
+    """hi + lo, times the result: a term of a row's sum for its shares, scaled by 2**OFFSET.
+
+    1/2 <= hi < 2, and lo is a multiple of 2**-62 (2**-30), half an ULP of hi at most.
+    """
+    cdef real d = x - origin
+    cdef real t, one, rest, unit = pair_unit(x)
+    d = lowest if lowest > d else d
+    t = exp_parts(d, magic, &one, &rest)
+    hi[0] = fast_two_sum(one, rest, &rest)
+    lo[0] = (rest + unit) - unit
+    return power_of_two(t)
+
+
+cdef inline real scale_of(real x, real origin, real magic, real lowest) noexcept nogil:
+    """The result of term_of alone."""
     cdef real d = x - origin
     d = lowest if lowest > d else d
-    return power_of_two(exp_parts(d, magic, one, rest))
+    if real is double:
+        return power_of_two(fma(d, LOG2E_F64, magic))
+    else:
+        return power_of_two(fmaf(d, LOG2E_F32, magic))
 
 
-cdef inline void add_term(real one, real rest, real scale, real* s, real* c) noexcept nogil:
-    """s + c += (one + rest) scale, for what is below 2**(OFFSET + 1/2).
+cdef inline real packed_pair(real hi, real lo) noexcept nogil:
+    """The pair of term_of in the bits of one number: the last bit of hi's exponent and its
+    fraction, then lo, in its units and upwards from -1024 (-128). Of a nan they make no nan."""
+    if real is double:
+        return from_bits_f64((bits_f64(hi) << 11) | (bits_f64(lo + pair_unit(lo)) & 2047))
+    else:
+        return from_bits_f32((bits_f32(hi) << 8) | (bits_f32(lo + pair_unit(lo)) & 255))
+
+
+cdef inline real unpacked_pair(real packed, real* lo) noexcept nogil:
+    """result + lo"""
+    if real is double:
+        lo[0] = from_bits_f64(
+            (bits_f64(packed) & 2047) | bits_f64(0.00146484375)
+        ) - pair_unit(packed)
+        return from_bits_f64(<int64_t>(<uint64_t>bits_f64(packed) >> 11) | bits_f64(0.5))
+    else:
+        lo[0] = from_bits_f32(
+            (bits_f32(packed) & 255) | bits_f32(<float>0.01171875)
+        ) - pair_unit(packed)
+        return from_bits_f32(<int32_t>(<uint32_t>bits_f32(packed) >> 8) | bits_f32(<float>0.5))
+
+
+cdef inline void add_term(real hi, real lo, real scale, real* s, real* c) noexcept nogil:
+    """s + c += (hi + lo) scale, for what is below 2**(OFFSET + 1/2).
 
     In double, s takes the multiples of 2**(OFFSET - 44) without rounding them, since there are at
     most 128 terms in a lane of a block, and c takes the rest. In float, where that grid would be
     too coarse for many small terms, they are added as pairs.
     """
-    cdef real high, low
+    cdef real high
     if real is double:
         high = magic_of(<double>0) * power_of_two(magic_of(<double>(BIAS_F64 + OFFSET_F64 - 44)))
-        high = fma(one + rest, scale, high) - high
-    else:
-        high = (one + rest) * scale
-    low = fused_multiply_add(rest, scale, fused_multiply_add(one, scale, -high))
-    if real is double:
+        high = fma(hi, scale, high) - high
         s[0] = s[0] + high
-        c[0] = c[0] + low
+        c[0] = c[0] + fma(lo, scale, fma(hi, scale, -high))
     else:
-        add_pair(high, low, s, c)
+        add_pair(hi * scale, lo * scale, s, c)
 
 
 cdef inline void add_exp(
     real x, real origin, real magic, real lowest, int tier, bint counts, real* s, real* c,
-    real* hi, real* lo
+    real* hi, real* lo, real* scale
 ) noexcept nogil:
-    """s + c += hi + lo, the scaled term of x, if it counts."""
-    cdef real scale
+    """s + c += (hi + lo) scale, the scaled term of x, if it counts."""
     if tier == SHARES:
-        scale = term_of(x, origin, magic, lowest, hi, lo)
-        add_term(hi[0], lo[0], scale if counts else <real>0, s, c)
-        hi[0] = hi[0] * scale
-        lo[0] = lo[0] * scale
+        scale[0] = term_of(x, origin, magic, lowest, hi, lo)
+        add_term(hi[0], lo[0], scale[0] if counts else <real>0, s, c)
     else:
+        scale[0] = 1
         scaled_exp(x, origin, magic, lowest, tier == ACCURATE, hi, lo)
         add_pair(hi[0] if counts else <real>0, lo[0] if counts else <real>0, s, c)
+
+
+cdef inline void store_term(
+    real hi, real lo, real scale, int keeps, real* place_hi, real* place_lo
+) noexcept nogil:
+    """Stores a term as a pair or, packed, without its scale."""
+    if keeps == PAIRS:
+        place_hi[0] = hi * scale
+        place_lo[0] = lo * scale
+    elif keeps == PACKED:
+        place_hi[0] = packed_pair(hi, lo)
 
 
 cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
@@ -319,30 +381,58 @@ cdef inline void row_sum_exp(
 ) noexcept nogil:
     """Adds one block of a row to its sum, by the terms of a tier."""
     if tier == FAST:
-        row_block_sum(x, n, shift, FAST, total, <real*>NULL, <real*>NULL, <real*>NULL)
+        row_block_sum(
+            x, n, shift, FAST, NOTHING, total, <real*>NULL, <real*>NULL, <real*>NULL
+        )
     elif tier == ACCURATE:
-        row_block_sum(x, n, shift, ACCURATE, total, <real*>NULL, <real*>NULL, <real*>NULL)
+        row_block_sum(
+            x, n, shift, ACCURATE, NOTHING, total, <real*>NULL, <real*>NULL, <real*>NULL
+        )
     else:
-        row_block_sum(x, n, shift, SHARES, total, <real*>NULL, <real*>NULL, <real*>NULL)
+        row_block_sum(
+            x, n, shift, SHARES, NOTHING, total, <real*>NULL, <real*>NULL, <real*>NULL
+        )
 
 
 cdef inline void row_pairs(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
 ) noexcept nogil:
     """The accurate sum of one block, and its terms hi + lo."""
-    row_block_sum(x, n, shift, ACCURATE, total, hi, lo, <real*>NULL)
+    row_block_sum(x, n, shift, ACCURATE, PAIRS, total, hi, lo, <real*>NULL)
+
+
+cdef inline void hand_over(
+    const real* kept_hi, const real* kept_lo, int n, int keeps, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """Writes the terms of the lanes: here alone, for to the compiler it may be what is read next."""
+    cdef int lane
+    if keeps != NOTHING:
+        for lane in range(n):
+            terms_hi[lane] = kept_hi[lane]
+    if keeps == PAIRS:
+        for lane in range(n):
+            terms_lo[lane] = kept_lo[lane]
+
+
+cdef inline void row_packed_terms(
+    const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* packed
+) noexcept nogil:
+    """The sum of one block for shares, and its terms without their scales, packed."""
+    row_block_sum(x, n, shift, SHARES, PACKED, total, packed, packed, <real*>NULL)
 
 
 cdef inline void row_lane_sums(
-    const real* x, Py_ssize_t n, const RowShift* shift, int tier, real* sums, real* errors,
-    real* terms_hi, real* terms_lo, real* m
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, real* sums,
+    real* errors, real* terms_hi, real* terms_lo, real* m
 ) noexcept nogil:
-    """The sums of a block's lanes; for terms_hi, terms_lo and m see row_block_sum."""
+    """The sums of a block's lanes; for the terms and m see row_block_sum."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef real s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef real few[MAX_LANES]
-    cdef real hi, lo
+    cdef real kept_hi[MAX_LANES]
+    cdef real kept_lo[MAX_LANES]
+    cdef real hi, lo, scale
     cdef Py_ssize_t i
     cdef int lane, lanes = lanes_of(x[0]), left = <int>(n % lanes)
     for lane in range(lanes):
@@ -351,25 +441,27 @@ cdef inline void row_lane_sums(
     for i in range(n // lanes):
         for lane in range(lanes):
             add_exp(
-                x[i * lanes + lane], origin, magic, lowest, tier, True, &s[lane], &c[lane],
-                &hi, &lo,
+                x[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo, &scale
             )
-            if terms_hi != NULL:
-                terms_hi[i * lanes + lane] = hi
-                terms_lo[i * lanes + lane] = lo
+            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
             if m != NULL:
-                m[lane] = greater(x[BLOCK + i * lanes + lane], m[lane])
+                m[lane] = greater(x[BLOCK + lane], m[lane])
+        hand_over(
+            &kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi + i * lanes, terms_lo + i * lanes
+        )
+        x += lanes
     if left and n > lanes:
         # the last lanes elements, most of which may have been added before
-        x += n - lanes
+        x += left - lanes
         for lane in range(lanes):
             add_exp(
                 x[lane], origin, magic, lowest, tier, lane >= lanes - left, &s[lane], &c[lane],
-                &hi, &lo,
+                &hi, &lo, &scale,
             )
-            if terms_hi != NULL:
-                terms_hi[n - lanes + lane] = hi
-                terms_lo[n - lanes + lane] = lo
+            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
+        hand_over(
+            &kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi + n - lanes, terms_lo + n - lanes
+        )
     elif left:
         for lane in range(lanes):
             few[lane] = -INFINITY
@@ -377,22 +469,20 @@ cdef inline void row_lane_sums(
             few[lane] = x[lane]
         for lane in range(lanes):
             add_exp(
-                few[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo
+                few[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo, &scale
             )
-            if terms_hi != NULL:
-                terms_hi[lane] = hi
-                terms_lo[lane] = lo
+            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
+        hand_over(&kept_hi[0], &kept_lo[0], left, keeps, terms_hi, terms_lo)
     for lane in range(lanes):
         sums[lane] = s[lane]
         errors[lane] = c[lane]
 
 
 cdef inline void row_block_sum(
-    const real* x, Py_ssize_t n, const RowShift* shift, int tier, PairSum* total,
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, PairSum* total,
     real* terms_hi, real* terms_lo, real* m
 ) noexcept nogil:
-    """Adds one block of a row to its sum; its terms are stored unless terms_hi is NULL, where
-    there is room for those of MAX_LANES elements.
+    """Adds one block of a row to its sum; keeps its terms as pairs, packed in terms_hi or not.
 
     Unless m is NULL, the block is whole and another whole one follows, whose maxima are put into
     m[0 ... LANES].
@@ -400,7 +490,7 @@ cdef inline void row_block_sum(
     cdef real s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef int lane, half = lanes_of(x[0]) // 2
-    row_lane_sums(x, n, shift, tier, &s[0], &c[0], terms_hi, terms_lo, m)
+    row_lane_sums(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo, m)
     while half > 0:
         for lane in range(half):
             add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
@@ -429,13 +519,13 @@ cdef inline bint row_parts(const real* x, Py_ssize_t n, RowPart* parts) noexcept
             for lane in range(MAX_LANES):
                 maxima[lane] = -INFINITY
             row_block_sum(
-                x + start, BLOCK, &parts.shift, FAST, &parts.sum, <real*>NULL, <real*>NULL,
+                x + start, BLOCK, &parts.shift, FAST, NOTHING, &parts.sum, <real*>NULL, <real*>NULL,
                 &maxima[0],
             )
             m = row_max(&maxima[0], MAX_LANES)
         else:
             row_block_sum(
-                x + start, size, &parts.shift, FAST, &parts.sum, <real*>NULL, <real*>NULL,
+                x + start, size, &parts.shift, FAST, NOTHING, &parts.sum, <real*>NULL, <real*>NULL,
                 <real*>NULL,
             )
             m = row_max(x + start + size, min(n - start - size, <Py_ssize_t>BLOCK))
@@ -585,7 +675,7 @@ cdef inline void row_softmax(
     """The shares of one block of a row by the terms of its tier, of which only float has FAST; y
     may be x."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
-    cdef real one, rest, scale, c_hi, c_lo
+    cdef real hi, lo, scale, c_hi, c_lo
     cdef Py_ssize_t i
     reciprocal(total.hi, total.lo, &c_hi, &c_lo)
     c_hi = unscaled(c_hi)
@@ -593,12 +683,27 @@ cdef inline void row_softmax(
     if real is float:
         if tier == FAST:
             for i in range(n):
-                scaled_exp(x[i], origin, magic, lowest, False, &one, &rest)
-                y[i] = fast_share(one, c_hi)
+                scaled_exp(x[i], origin, magic, lowest, False, &hi, &lo)
+                y[i] = fast_share(hi, c_hi)
             return
     for i in range(n):
-        scale = term_of(x[i], origin, magic, lowest, &one, &rest)
-        y[i] = scaled_share(one, rest, scale, c_hi, c_lo)
+        scale = term_of(x[i], origin, magic, lowest, &hi, &lo)
+        y[i] = scaled_share(hi, lo, scale, c_hi, c_lo)
+
+
+cdef inline void row_packed_shares(
+    const real* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, real* y
+) noexcept nogil:
+    """The bits of row_softmax from the packed terms, which are in y."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real hi, lo, c_hi, c_lo
+    cdef Py_ssize_t i
+    reciprocal(total.hi, total.lo, &c_hi, &c_lo)
+    c_hi = unscaled(c_hi)
+    c_lo = unscaled(c_lo)
+    for i in range(n):
+        hi = unpacked_pair(y[i], &lo)
+        y[i] = scaled_share(hi, lo, scale_of(x[i], origin, magic, lowest), c_hi, c_lo)
 
 
 cdef inline void row_shares(
@@ -655,7 +760,7 @@ cdef inline void rows_max(const real** rows, Py_ssize_t n, int width, real* m) n
 
 
 cdef inline void rows_tier_sums(
-    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier,
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, int keeps,
     PairSum* totals, real* terms_hi, real* terms_lo
 ) noexcept nogil:
     cdef real row_s[MAX_LANES]
@@ -666,16 +771,10 @@ cdef inline void rows_tier_sums(
     cdef double lo[GROUP]
     cdef int lane, w, half = lanes_of(<real>0) // 2
     for w in range(width):
-        if terms_hi != NULL:
-            row_lane_sums(
-                rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], terms_hi + w * n,
-                terms_lo + w * n, <real*>NULL,
-            )
-        else:
-            row_lane_sums(
-                rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], <real*>NULL, <real*>NULL,
-                <real*>NULL,
-            )
+        row_lane_sums(
+            rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,
+            terms_lo + w * n, <real*>NULL,
+        )
         for lane in range(half):
             add_pair(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
         for lane in range(half):
@@ -701,9 +800,13 @@ cdef inline void rows_sum_exp(
 ) noexcept nogil:
     """The sums of up to GROUP rows of at most a block, by the terms of a tier."""
     if tier == FAST:
-        rows_tier_sums(rows, n, width, shifts, FAST, totals, <real*>NULL, <real*>NULL)
+        rows_tier_sums(
+            rows, n, width, shifts, FAST, NOTHING, totals, <real*>NULL, <real*>NULL
+        )
     else:
-        rows_tier_sums(rows, n, width, shifts, ACCURATE, totals, <real*>NULL, <real*>NULL)
+        rows_tier_sums(
+            rows, n, width, shifts, ACCURATE, NOTHING, totals, <real*>NULL, <real*>NULL
+        )
 
 
 cdef inline real kept_share(
@@ -727,7 +830,7 @@ cdef inline void rows_tier_softmax(
     cdef real* y
     cdef int w, lane, lanes = lanes_of(<real>0)
     cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
-    rows_tier_sums(rows, n, width, shifts, tier, &totals[0], &hi[0], &lo[0])
+    rows_tier_sums(rows, n, width, shifts, tier, PAIRS, &totals[0], &hi[0], &lo[0])
     for w in range(GROUP):
         s_hi[w] = totals[w].hi if w < width else 1
         s_lo[w] = totals[w].lo if w < width else 0

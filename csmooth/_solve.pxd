@@ -29,8 +29,8 @@ from csmooth._fixed cimport (
     fixed_scale,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, SHARES, SMALL_ROW, WIDTH, LogSum, PairSum, RowPart,
-    RowShift,
+    ACCURATE, BLOCK, FAST, LONG_LOG_ROW, LONG_ROW, SHARES, SMALL_ROW, WIDTH, LogSum, PairSum,
+    RowPart, RowShift,
 )
 from csmooth._load cimport (
     Operand, Rows, convert, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
@@ -235,16 +235,29 @@ cdef inline real max_of_block(
         return kernels.row_max_f32(x, n)
 
 
+cdef inline bint packs_terms(const Task* task) noexcept nogil:
+    """Whether the terms of long rows wait where their shares will be written: not over the input,
+    and not for results of 16 bits, whose terms are not worth it."""
+    return task.out.direct and task.out.data != task.x.data and not task.halves
+
+
 cdef inline void add_sum_of_block(
     const Task* task, const Row* row, Py_ssize_t block, const RowShift* shift, int tier,
     Py_ssize_t without, real* buffer, PairSum* total
 ) noexcept nogil:
     cdef Py_ssize_t start, n = block_at(task, block, &start)
     cdef const real* x = load_without(task, row, start, n, buffer, without)
+    cdef bint packs = tier == SHARES and packs_terms(task)
     if real is double:
-        kernels.row_sum_exp_f64(x, n, shift, tier, total)
+        if packs:
+            kernels.row_packed_terms_f64(x, n, shift, total, <real*>row.out + start)
+        else:
+            kernels.row_sum_exp_f64(x, n, shift, tier, total)
     else:
-        kernels.row_sum_exp_f32(x, n, shift, tier, total)
+        if packs:
+            kernels.row_packed_terms_f32(x, n, shift, total, <real*>row.out + start)
+        else:
+            kernels.row_sum_exp_f32(x, n, shift, tier, total)
 
 
 cdef struct Sweep:
@@ -556,7 +569,7 @@ cdef inline bint log_sum_at_once(
     cdef PairSum total
     cdef Py_ssize_t first, last, blocks = blocks_of(task)
     cdef bint possible = True
-    if blocks <= 1:
+    if blocks <= 1 or not begins_fast(task):
         return False
     total.hi = 0
     total.lo = 0

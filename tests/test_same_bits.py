@@ -83,6 +83,15 @@ def digests():
         )):  # fmt: skip
             with np.errstate(under="ignore"):
                 enter_all(f"{dtype} special {i}", np.array(row).astype(dtype))
+    for n, rows in itertools.product((63, 64, 100, 2049, 3000), (2, 9, 65)):
+        for kind, x in kinds(rng, (rows, n), "float16"):
+            enter_all(f"float16 {rows} rows of {n} {kind}", x, axis=1)
+            enter_all(f"float16 {rows} columns of {n} {kind}", np.array(x.T, order="C"), axis=0)
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    for size in (1, 64):  # from float16 and, of a row with one finite element, back
+        rows = np.full((halves.size, size), -np.inf, np.float16)
+        rows[:, 0] = halves
+        enter_all(f"float16 all, in rows of {size}", rows, axis=1)
     for n in (1, 2, 10, 33, 64, 300, 2049):
         enter_all(f"float16 n={n}", rng.normal(0.0, 2.0, n).astype("float16"))
         enter_all(f"int8 n={n}", rng.integers(-128, 128, n).astype("int8"))
@@ -167,7 +176,7 @@ def layouts(x):
 @every_dtype
 @every_function
 @pytest.mark.parametrize(
-    "shape", [(1,), (7,), (64,), (2051,), (3, 70), (70, 3), (67, 65), (2, 2500)]
+    "shape", [(1,), (7,), (64,), (2051,), (3, 70), (70, 3), (67, 65), (130, 97), (2, 2500)]
 )
 def test_layouts(name, dtype, shape, rng, same_bits):
     for kind, x in kinds(rng, shape, dtype):
@@ -195,18 +204,26 @@ def long_rows(rng, n, dtype):
     yield "one winner", np.where(np.arange(n) == n - 2, 50.0, x)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ["logsumexp", "log_softmax"])
-@pytest.mark.parametrize("n", [2049, 4095, 4096, 4097, 6144, 7001])
-def test_long_rows_are_read_once_with_the_same_bits(name, dtype, n, rng, same_bits):
-    """A contiguous row, the same row strided, and the same row as a column."""
+@every_dtype
+@every_function
+@pytest.mark.parametrize("n", [2049, 4095, 4096, 4097, 6144, 7001, 16390])
+def test_long_rows_of_every_kind_and_place(name, dtype, n, rng, same_bits):
+    """A contiguous row, the same row strided, among others, as a column, masked by nothing, and
+    written over itself or beside: read once or several times, terms kept or computed again."""
     for kind, row in long_rows(rng, n, dtype):
-        x = row.astype(dtype)
-        apart = np.repeat(x, 2)[::2]
-        beside = np.repeat(x[:, None], 3, axis=1)
+        with np.errstate(over="ignore"):
+            x = row.astype(dtype)
         expected = call(name, x, axis=0)
-        same_bits(call(name, apart, axis=0), expected, kind)
-        same_bits(call(name, beside, axis=0)[..., 1], expected, kind)
+        beside = np.repeat(x[:, None], 3, axis=1)
+        swapped = x.astype(x.dtype.newbyteorder())
+        for place, y in (("apart", np.repeat(x, 2)[::2]), ("byte-swapped", swapped)):
+            same_bits(call(name, y, axis=0), expected, f"{kind} {place}")
+        same_bits(call(name, np.stack([x, -x, x]), axis=1)[2], expected, f"{kind} among others")
+        same_bits(call(name, beside, axis=0)[..., 1], expected, f"{kind} column")
+        same_bits(call(name, x, axis=0, where=np.ones(n, bool)), expected, f"{kind} masked")
+        if name != "logsumexp":
+            same_bits(call(name, x, axis=0, out=x), expected, f"{kind} in place")
+            same_bits(call(name, beside, axis=0, out=beside)[:, 1], expected, f"{kind} columns")
 
 
 @every_dtype
@@ -256,7 +273,7 @@ def test_broadcast_arrays(name, dtype, rng, same_bits):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_layouts_of_weights_and_masks(dtype, rng, same_bits):
-    for shape in ((7,), (2051,), (3, 70), (70, 3)):
+    for shape in ((7,), (2051,), (3, 70), (70, 3), (70, 66)):
         x, b = (rng.normal(0.0, 2.0, shape).astype(dtype) for _ in range(2))
         where = rng.random(shape) < 0.7
         for axis in (None, *range(len(shape))):

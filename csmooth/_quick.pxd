@@ -44,7 +44,7 @@ cdef inline double exp_ratio(
 
     t = r + r**3 T(r**2), where r is the exact x - k*LN2_1 and a small rest. h is a multiple of
     2**-51, so that 2 + h and 2 - h are exact, and |lo| < 2**-51. The relative error is below
-    2**-58: that of T, 2**-60, and the roundings in r**3 T, which is below 2**-8.
+    2**-58: the roundings in r**3 T, which is below 2**-8.
     """
     cdef double k, r, r1, rest, rr
     cdef double t = fma(x, LOG2E_F64, magic)

@@ -323,7 +323,7 @@ def exp_section() -> list[str]:
     add("exp_c_fast_f64", degree - 1, fast_ideal, 53, "float64, one degree less", divisor=1)
     degree, ideal = smallest_degree(EXP, mpf(2) ** -33)
     add("exp_c_f32", degree, ideal, 24, "float32")
-    degree, ideal = smallest_degree(TANH, mpf(2) ** -60)
+    degree, ideal = smallest_degree(TANH, mpf(2) ** -62)
     coefficients = round_in_turn(TANH, degree, 53)
     error = max_error(TANH, coefficients)
     lines.extend(

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t
 
 cimport csmooth._functions as accurate
 cimport csmooth._quick as quick
-from csmooth._elementary cimport bits_f64
+from csmooth._elementary cimport BIAS_F64
 from csmooth._kernels cimport (
     EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
 )
@@ -63,14 +63,6 @@ cdef inline int32_t round_settled(double value, double size, float* y) noexcept 
 
 # -------------------------------------------------------------------------------- one loop of each
 
-cdef inline void loop_unary_nearest(
-    int function, const double* x, double* y, Py_ssize_t n
-) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = unary(function, x[i], False)
-
-
 cdef inline void loop_unary(
     int function, const double* x, double* y, Py_ssize_t n, bint odd
 ) noexcept nogil:
@@ -79,7 +71,8 @@ cdef inline void loop_unary(
         for i in range(n):
             y[i] = unary(function, x[i], True)
     else:
-        loop_unary_nearest(function, x, y, n)
+        for i in range(n):
+            y[i] = unary(function, x[i], False)
 
 
 cdef inline void loop_binary(
@@ -101,25 +94,33 @@ cdef inline void loop_odds(Steps* steps, Py_ssize_t n) noexcept nogil:
         steps.a[i] = quick.odds(steps.a[i], steps.b[i], steps.scale[i], &steps.b[i])
 
 
+cdef inline void loop_complement(
+    int function, const double* x, Steps* steps, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        steps.a[i] = quick.complement_argument(
+            function, x[i], steps.a[i], steps.b[i], &steps.scale[i], &steps.b[i]
+        )
+
+
 cdef inline bint loop_unary_f64(
     int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
     cdef Steps steps
     cdef Py_ssize_t i, part, size
-    # the sign of the difference is that of QUICK_LIMIT - |x|, for nan -1
-    cdef int64_t limit = bits_f64(quick.QUICK_LIMIT), any = 0
+    cdef int64_t any = 0
     for part in range((n + PART - 1) // PART):
         size = n - part * PART if n - part * PART < PART else PART
         for i in range(size):
-            steps.scale[i] = quick.unary_ratio(function, x[i], &steps.a[i], &steps.b[i])
-            any |= limit - bits_f64(fabs(x[i]))
-        if quick.is_quotient(function):
-            for i in range(size):
-                y[i] = quick.quotient_of(function, x[i], steps.a[i], steps.b[i], steps.scale[i])
-        else:
+            steps.scale[i] = quick.unary_first(function, x[i], &steps.a[i], &steps.b[i])
+            any |= quick.outside(function, x[i])
+        if quick.is_log1p(function):
             loop_odds(&steps, size)
-            for i in range(size):
-                y[i] = quick.softplus_of(function, x[i], steps.a[i], steps.b[i])
+        elif (function == INV_SOFTPLUS) | (function == LOG1MEXP):
+            loop_complement(function, x, &steps, size)
+        for i in range(size):
+            y[i] = quick.unary_last(function, x[i], steps.a[i], steps.b[i], steps.scale[i])
         x += size
         y += size
     return any < 0
@@ -140,7 +141,10 @@ cdef inline bint loop_logaddexp_f64(
     for part in range((n + PART - 1) // PART):
         count = n - part * PART if n - part * PART < PART else PART
         for i in range(count):
-            steps.scale[i] = quick.logaddexp_ratio(x[i], y[i], &steps.a[i], &steps.b[i])
+            steps.scale[i] = quick.exp_difference(
+                y[i] if x[i] > y[i] else x[i], x[i] if x[i] > y[i] else y[i], BIAS_F64 - 1,
+                &steps.a[i], &steps.b[i],
+            )
         loop_odds(&steps, count)
         for i in range(count):
             z[i] = quick.logaddexp_of(x[i], y[i], steps.a[i], steps.b[i], &size)
@@ -156,13 +160,27 @@ cdef inline bint loop_logaddexp_f64(
 cdef inline bint loop_logsubexp_f64(
     const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Steps steps
+    cdef Py_ssize_t i, part, count
     cdef int32_t any = 0
     cdef double size
-    for i in range(n):
-        z[i] = quick.logsubexp_f64(x[i], y[i], &size)
-        marks[i] = cancels(z[i], size)
-        any |= marks[i]
+    for part in range((n + PART - 1) // PART):
+        count = n - part * PART if n - part * PART < PART else PART
+        for i in range(count):
+            steps.scale[i] = quick.exp_difference(
+                y[i], x[i], BIAS_F64, &steps.a[i], &steps.b[i]
+            )
+        loop_complement(LOG1MEXP, x, &steps, count)
+        for i in range(count):
+            z[i] = quick.logsubexp_of(
+                x[i], y[i], steps.a[i], steps.b[i], steps.scale[i], &size
+            )
+            marks[i] = cancels(z[i], size)
+            any |= marks[i]
+        x += count
+        y += count
+        z += count
+        marks += count
     return any != 0
 
 
@@ -226,16 +244,12 @@ cdef inline void map_binary(
 cdef inline bint map_unary_f64(
     int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
-    """inv_softplus, logit and log1mexp have no quick form: all is settled at once."""
     if function == INV_SOFTPLUS:
-        loop_unary_nearest(INV_SOFTPLUS, x, y, n)
-        return False
+        return loop_unary_f64(INV_SOFTPLUS, x, y, n)
     if function == LOGIT:
-        loop_unary_nearest(LOGIT, x, y, n)
-        return False
+        return loop_unary_f64(LOGIT, x, y, n)
     if function == LOG1MEXP:
-        loop_unary_nearest(LOG1MEXP, x, y, n)
-        return False
+        return loop_unary_f64(LOG1MEXP, x, y, n)
     if function == SOFTPLUS:
         return loop_unary_f64(SOFTPLUS, x, y, n)
     if function == LOG_EXPIT:

@@ -5,20 +5,20 @@ to the functions of _functions.pxd.
 
 f64: within 0.5 ULP and 2**-56 of the result, for arguments with |x| <= QUICK_LIMIT only, so that
     nothing is subnormal; logaddexp and logsubexp where the result does not cancel. An exponential
-    is a quotient, which goes into the one division that expit and log1p need. The steps to a result
-    are functions of their own, for loops of their own: a processor does not look ahead far enough
-    to overlap the elements of a loop that has all of them.
+    is a quotient, which goes into the one division that the quotient or the logarithm needs. The
+    steps to a result are functions of their own, for loops of their own: a processor does not look
+    ahead far enough to overlap the elements of a loop that has all of them.
 f32: in plain double arithmetic, with the size of the terms that were added up: the error is below
     2**-49 of it (a dozen roundings of 2**-53; 1.45 of them in the exponential). The result is
     settled where all numbers within 2**-46 of it round to the same float. size is infinite where
     the formula does not hold.
 """
 from libc.math cimport INFINITY, copysign, fabs
-cimport csmooth._functions as accurate
+from libc.stdint cimport int64_t, uint64_t
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f64, exp_c_fast_f64, exp_fast, fast_two_sum,
-    fma, from_bits_f64, log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp, split_exponent,
-    two_sum,
+    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f64, exp_c_fast_f64, exp_fast,
+    fast_two_sum, fma, from_bits_f64, log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp,
+    split_exponent, two_sum,
 )
 from csmooth._kernels cimport (
     EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, SILU, SOFTPLUS,
@@ -28,10 +28,13 @@ cdef extern from "_coefficients.h" nogil:
     # the second argument is the square of the first
     double tanh_t_f64(double z, double zz) noexcept
     double log1p_r_f64(double z, double zz) noexcept
+    double log_r_f64(double z, double zz) noexcept
 
 cdef enum:
     # exponentials of this size, and the low parts of pairs, are normal numbers
     QUICK_LIMIT = 660
+    # from here on inv_softplus(x) is x + log(1 - e**-x), which does not cancel
+    SUM_FROM = 1
 
 
 # ------------------------------------------------------------------------------------------- f64
@@ -44,7 +47,7 @@ cdef inline double exp_ratio(
 
     t = r + r**3 T(r**2), where r is the exact x - k*LN2_1 and a small rest. h is a multiple of
     2**-51, so that 2 + h and 2 - h are exact, and |lo| < 2**-51. The relative error is below
-    2**-58: the roundings in r**3 T, which is below 2**-8.
+    2**-58: the roundings in r**3 T, which is below 2**-8. That of t is so, too, where k = 0.
     """
     cdef double k, r, r1, rest, rr
     cdef double t = fma(x, LOG2E_F64, magic)
@@ -113,12 +116,9 @@ cdef inline bint is_quotient(int function) noexcept nogil:
     return (function == EXPIT) | (function == SILU)
 
 
-cdef inline double unary_ratio(int function, double x, double* h, double* lo) noexcept nogil:
-    """The first step: the exponential of -x for a quotient, else half that of -|x|, as the result
-    times the ratio of exp_ratio."""
-    if is_quotient(function):
-        return power_of_two(exp_ratio(-x, 0.0, magic_of(<double>BIAS_F64), h, lo))
-    return power_of_two(exp_ratio(-fabs(x), 0.0, magic_of(<double>(BIAS_F64 - 1)), h, lo))
+cdef inline bint is_log1p(int function) noexcept nogil:
+    """Whether the function is made of log1p(e**-|x|)."""
+    return (function == SOFTPLUS) | (function == LOG_EXPIT)
 
 
 cdef inline double positive_part(double x) noexcept nogil:
@@ -146,23 +146,24 @@ cdef inline double softplus_of(int function, double x, double q, double rest) no
     return -add_log1p(positive_part(-x), q, rest, &hi)
 
 
-cdef inline double logaddexp_ratio(double x, double y, double* h, double* lo) noexcept nogil:
-    """The first step of logaddexp: half of e**-|x - y|; of what is below e**-660 that."""
-    cdef double m = x if x > y else y
-    cdef double n = y if x > y else x
+cdef inline double exp_difference(
+    double x, double y, int bias, double* h, double* lo
+) noexcept nogil:
+    """e**(x - y) for x <= y, times 2**(bias - 1023), as the result times the ratio of exp_ratio; of
+    what is below e**-660 that."""
     cdef double d, d_lo
     cdef bint far
-    d = two_sum(n, -m, &d_lo)
+    d = two_sum(x, -y, &d_lo)
     far = d < -QUICK_LIMIT
     d = -QUICK_LIMIT if far else d
     d_lo = 0.0 if far else d_lo
-    return power_of_two(exp_ratio(d, d_lo, magic_of(<double>(BIAS_F64 - 1)), h, lo))
+    return power_of_two(exp_ratio(d, d_lo, magic_of(<double>bias), h, lo))
 
 
 cdef inline double logaddexp_of(
     double x, double y, double q, double rest, double* size
 ) noexcept nogil:
-    """The last step: settled where the result is not below a quarter of size; nan for
+    """The last step of logaddexp, settled where the result is not below a quarter of size; nan for
     infinities. What is below e**-660 counts for nothing beside 1e-240."""
     cdef double hi
     cdef double z = add_log1p(x if x > y else y, q, rest, &hi)
@@ -170,15 +171,156 @@ cdef inline double logaddexp_of(
     return z
 
 
-cdef inline double logsubexp_f64(double x, double y, double* size) noexcept nogil:
-    """Settled where the result is not below a quarter of size."""
-    cdef double hi, lo, scaled_hi, scaled_lo, z, z_lo, d_lo
-    cdef double d = two_sum(y, -x, &d_lo)
-    cdef bint plain = (fabs(x) < 1e300) & (d < 0) & (d >= -QUICK_LIMIT)
-    accurate.log1mexp_pair(d, d_lo, &hi, &lo, &scaled_hi, &scaled_lo)
-    size[0] = fabs(hi) if plain else INFINITY
-    z = two_sum(x, hi, &z_lo)
-    return z + (z_lo + lo)
+cdef inline double exponents_apart(double a, double b, double* k) noexcept nogil:
+    """2**-k with 1 / 1.5 <= a 2**-k / b < 1.5, for a and b > 0.
+
+    The bits of a number, as an integer, are its logarithm, made linear between the powers of two;
+    those of a 2**-k and b are at most half an exponent apart.
+    """
+    cdef int64_t apart = bits_f64(a) - bits_f64(b) + (<int64_t>2049 << 51)  # 1024.5 exponents more
+    k[0] = from_bits_f64(<int64_t>(<uint64_t>apart >> 52) | BITS_2_52) - 4503599627371520.0
+    return from_bits_f64((<int64_t>2047 << 52) - (apart & (<int64_t>-1 << 52)))
+
+
+cdef inline double log_argument(
+    double d, double d_lo, double b, double b_lo, double* rest
+) noexcept nogil:
+    """u + rest = 2 (a - b) / (a + b), with which log(a / b) is log((2 + u) / (2 - u)), for pairs a
+    and b whose difference is d + d_lo, |d| <= b / 2."""
+    cdef double half, half_lo, inverse, u
+    # of the sum
+    half = fma(0.5, d, b)
+    half_lo = fma(0.5, d, b - half) + fma(0.5, d_lo, b_lo)
+    inverse = 1.0 / half
+    u = d * inverse
+    rest[0] = (fma(-u, half, d) + fma(-u, half_lo, d_lo)) * inverse
+    return u
+
+
+cdef inline double log_head(double u, double k, double* lo) noexcept nogil:
+    """The first terms, result + lo = k LN2_1 + u exactly, of k ln 2 + log((2 + u) / (2 - u))."""
+    cdef double hi = fma(k, LN2_F64_1, u)
+    lo[0] = u + fma(k, LN2_F64_1, -hi)
+    return hi
+
+
+cdef inline double add_log_tail(
+    double hi, double lo, double u, double rest, double k
+) noexcept nogil:
+    """hi + lo + k LN2_2 + u**3 / 12 + u**5 R(u**2) + rest (1 + u**2 / 4), for |u| <= 0.4.
+
+    The second term is at most 0.0136 u. Its roundings are worth 2**-58 of the logarithm, which is
+    u if k = 0 and at least 0.28 otherwise; R is worth 2**-62.
+    """
+    cdef double z = u * u
+    cdef double zz = z * z
+    cdef double more = fma(zz * u, log_r_f64(z, zz), fma(rest, 0.25 * z, rest))
+    return hi + fma(z, u * (1.0 / 12.0), fma(k, LN2_F64_2, more) + lo)
+
+
+cdef inline double complement_argument(
+    int function, double x, double h, double lo, double* scale, double* rest
+) noexcept nogil:
+    """log(1 - e) = k ln 2 + log((2 + u) / (2 - u)), k in place of scale, where e = m / n with
+    m = scale (2 + h + lo) and n = 2 - h - lo; for INV_SOFTPLUS and x < 1 the same of (1 - e) / e.
+
+    It is log(a / b) with a = n - m and b = n (or m). Relative errors stay small near x = 0, where a
+    is -2 (h + lo), and where the logarithm is near 0, for a - b is -m if k = 0, and for
+    INV_SOFTPLUS next to x = ln 2 it is n - 2 m = -2 (h + lo).
+    """
+    cdef double n, m, m_lo, a, a_lo, b, b_lo, d, d_lo, power, k
+    cdef bint sums = function != INV_SOFTPLUS or x >= SUM_FROM
+    n = 2.0 - h
+    m = scale[0] * (2.0 + h)
+    m_lo = scale[0] * lo
+    a = fast_two_sum(n, -m, &a_lo)
+    a = fast_two_sum(a, a_lo - (lo + m_lo), &a_lo)
+    b = n if sums else m
+    b_lo = -lo if sums else m_lo
+    power = exponents_apart(a, b, &k)
+    d = fma(a, power, -b)
+    d_lo = fma(a_lo, power, -b_lo)
+    d = -m if sums & (k == 0) else d
+    d_lo = -m_lo if sums & (k == 0) else d_lo
+    scale[0] = k
+    return log_argument(d, d_lo, b, b_lo, rest)
+
+
+cdef inline double logit_argument(double p, double* k, double* rest) noexcept nogil:
+    """log(s / (1 - s)) = k ln 2 + log((2 + u) / (2 - u)) with s the smaller of p and 1 - p."""
+    cdef double b, b_lo, power
+    cdef double s = 1.0 - p
+    s = p if p < s else s  # exact, as 1 - s is by b + b_lo
+    b = fast_two_sum(<double>1.0, -s, &b_lo)
+    power = exponents_apart(s, b, k)
+    return log_argument(fma(s, power, -b), -b_lo, b, b_lo, rest)
+
+
+cdef inline double logarithm_of(
+    int function, double x, double u, double rest, double k
+) noexcept nogil:
+    """The last step of log1mexp, inv_softplus and logit."""
+    cdef double lo, x_lo, y
+    y = log_head(u, k, &lo)
+    if function == INV_SOFTPLUS:
+        y = fast_two_sum(x if x >= SUM_FROM else 0.0, y, &x_lo)
+        lo = lo + x_lo
+    y = add_log_tail(y, lo, u, rest, k)
+    return copysign(y, x - 0.5) if function == LOGIT else y
+
+
+cdef inline double unary_first(
+    int function, double x, double* first, double* second
+) noexcept nogil:
+    """The first step: the argument of logit's logarithm, with k as the result; else the exponential
+    of -x for a quotient, or of -|x|, half of it for log1p, as the result times the ratio of
+    exp_ratio."""
+    cdef double k
+    cdef int bias = BIAS_F64 - is_log1p(function)
+    if function == LOGIT:
+        first[0] = logit_argument(x, &k, second)
+        return k
+    x = x if is_quotient(function) else fabs(x)
+    return power_of_two(exp_ratio(-x, 0.0, magic_of(<double>bias), first, second))
+
+
+cdef inline double unary_last(
+    int function, double x, double first, double second, double scale
+) noexcept nogil:
+    """The last step, from what the one before it left."""
+    if is_quotient(function):
+        return quotient_of(function, x, first, second, scale)
+    if is_log1p(function):
+        return softplus_of(function, x, first, second)
+    return logarithm_of(function, x, first, second, scale)
+
+
+cdef inline int64_t outside(int function, double x) noexcept nogil:
+    """Below 0 where the quick form of a function of one argument does not hold, and for nan."""
+    cdef int64_t size = bits_f64(fabs(x))
+    cdef int64_t far = bits_f64(<double>QUICK_LIMIT) - size
+    cdef int64_t near = size - (<int64_t>(BIAS_F64 - 1000) << 52)
+    if function == LOG1MEXP:
+        return far | near | bits_f64(-x)
+    if function == LOGIT:
+        return (bits_f64(<double>1.0) - 1 - size) | near | bits_f64(x)
+    if function == INV_SOFTPLUS:
+        # next to ln 2 the 86 bits of ln 2 in exp_ratio are too few
+        size = bits_f64(fabs(x - (LN2_F64_1 + LN2_F64_2)))
+        return far | near | bits_f64(x) | (size - (<int64_t>(BIAS_F64 - 26) << 52))
+    return far
+
+
+cdef inline double logsubexp_of(
+    double x, double y, double u, double rest, double k, double* size
+) noexcept nogil:
+    """The last step of logsubexp, settled in the same way, and where y is below x."""
+    cdef double lo, x_lo, z
+    cdef double hi = log_head(u, k, &lo)
+    size[0] = fabs(hi) if fabs(hi) > 1e-240 else 1e-240
+    size[0] = size[0] if y - x < -1e-300 else INFINITY
+    z = two_sum(x, hi, &x_lo)
+    return add_log_tail(z, x_lo + lo, u, rest, k)
 
 
 # ------------------------------------------------------------------------------------------- f32

@@ -20,7 +20,7 @@ from csmooth._kernels cimport (
     SOFTPLUS, UNARY_FUNCTIONS, LogSum,
 )
 from csmooth._load cimport BFLOAT16, Operand, convert, own_number, unconvert
-from csmooth._quick cimport QUICK_LIMIT
+from csmooth._quick cimport outside
 from csmooth._longdouble cimport binary_of, unary_of
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
@@ -192,7 +192,7 @@ cdef void settle_unary(
             if real is float:
                 marks[i] = all_of_them or is_middle(y[start + i])
             else:
-                marks[i] = not fabs(x[start + i]) <= QUICK_LIMIT
+                marks[i] = outside(loop.function, x[start + i]) < 0
         if real is double and halves:
             mark_halves(y + start, marks, m)
         count = marked(marks, &first, m, places)

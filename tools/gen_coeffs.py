@@ -283,6 +283,8 @@ TANH = Approximation(
 
 LOG_Q_LIMIT = (mpmath.sqrt(2) - 1) / (mpmath.sqrt(2) + 1) * (1 + mpf(2) ** -6)
 UNIT_Q_LIMIT = mpf(1) / 3 * (1 + mpf(2) ** -20)
+# q of a / b where the bits of a and b, as integers, are at most half an exponent apart
+BITS_Q_LIMIT = mpf(1) / 5 * (1 + mpf(2) ** -20)
 
 
 def logarithm(q_limit: mpf) -> Approximation:
@@ -295,6 +297,7 @@ def logarithm(q_limit: mpf) -> Approximation:
 
 
 LOG, LOG_UNIT = logarithm(LOG_Q_LIMIT), logarithm(UNIT_Q_LIMIT)
+LOG_BITS = logarithm(BITS_Q_LIMIT)
 
 
 def exp_section() -> list[str]:
@@ -343,9 +346,9 @@ def log_section() -> list[str]:
 
     def add(
         name: str, meaning: str, problem: Approximation, fixed: Sequence[mpf], target: mpf,
-        divisor: int = 1,
+        divisor: int = 1, unit: int = 1,
     ) -> None:  # fmt: skip
-        """The polynomial without its fixed coefficients."""
+        """The polynomial without its fixed coefficients, divided, in unit**2 times the variable."""
         degree, _ = smallest_degree(problem, target)
         ideal = minimax(problem, degree, fixed)[1]
         coefficients = round_in_turn(problem, degree, 53, fixed)
@@ -357,7 +360,8 @@ def log_section() -> list[str]:
                 f"with these coefficients, {log2(ideal)} before rounding them."
             )
         )
-        lines.extend(c_polynomial(name, [c / divisor for c in coefficients[len(fixed) :]]))
+        scaled = [c / divisor / unit ** (2 * k) for k, c in enumerate(coefficients)]
+        lines.extend(c_polynomial(name, scaled[len(fixed) :]))
 
     q_limit = mpmath.nstr(LOG_Q_LIMIT, 8)
     add(
@@ -385,6 +389,16 @@ def log_section() -> list[str]:
         "}",
         "",
     ]
+    add(
+        "log_r_f64",
+        "R(s) with log((2 + u) / (2 - u)) = u + u^3 (1/12 + u^2 R(u^2)) on\n"
+        "|u| <= 0.4, of 1/12 as a number of 53 bits",
+        LOG_BITS,
+        [2 * third],
+        mpf(2) ** -60,
+        divisor=8,
+        unit=2,
+    )
     return lines
 
 

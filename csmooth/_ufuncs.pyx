@@ -174,16 +174,18 @@ cdef inline Py_ssize_t marked(
     return count
 
 
-cdef void settle_unary(
+cdef bint settle_unary(
     const Loop* loop, const real* x, real* y, Py_ssize_t n, bint halves, bint all_of_them
 ) noexcept nogil:
     """By the accurate kernel: floats all, or those that are the middle of two bfloat16; doubles
     outside the quick kernel's limit, and those that may be rounded to the wrong float16. n is a
-    number of whole vectors."""
+    number of whole vectors. The value tells whether a number has given nan: no quick kernel settles
+    such a one."""
     cdef double values[CHUNK]
     cdef int32_t marks[CHUNK]
     cdef int places[CHUNK]
     cdef Py_ssize_t chunk, start, first, m, count, i
+    cdef bint invalid = False
     for chunk in range((n + CHUNK - 1) // CHUNK):
         start = chunk * CHUNK
         first = 0
@@ -202,7 +204,9 @@ cdef void settle_unary(
             loop.function, values, values, whole_vectors(count), real is float or halves
         )
         for i in range(count):
+            invalid |= (values[i] != values[i]) & (x[start + places[i]] == x[start + places[i]])
             y[start + places[i]] = settled_value(loop, values[i], y[0])
+    return invalid
 
 
 cdef inline void run_unary(
@@ -236,10 +240,8 @@ cdef inline void run_unary(
         else:
             open = kernels.map_unary_f64(loop.function, x, y, padded) or halves
         if open or loop.type.type_number == BFLOAT16:
-            settle_unary(loop, x, y, padded, halves, open)
-        if loop.checks:
-            for i in range(n):
-                invalid[0] |= (y[i] != y[i]) & (x[i] == x[i])
+            if settle_unary(loop, x, y, padded, halves, open):
+                invalid[0] = loop.checks
         if y != <real*>p:
             unconvert(&loop.type, p, steps[1], n, y)
         start += n
@@ -294,10 +296,11 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     return cancelled_log_sum(&task, &row, &sum, &buffer[0]) if cancels(&task, m, sum.hi) else m
 
 
-cdef void settle_binary(
+cdef bint settle_binary(
     const Loop* loop, const real* x, const real* y, real* z, const int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
-    """The marked elements by the accurate kernel. n is a number of whole vectors."""
+    """The marked elements by the accurate kernel. n is a number of whole vectors. The value tells
+    whether numbers have given nan."""
     cdef double x_open[CHUNK]
     cdef double y_open[CHUNK]
     cdef double values[CHUNK]
@@ -305,6 +308,7 @@ cdef void settle_binary(
     cdef int places[CHUNK]
     cdef Py_ssize_t start = 0, count, padded, i
     cdef bint odd = loop.type.type_number != cnp.NPY_DOUBLE
+    cdef bint invalid = False
     while start < n:
         count = marked(marks, &start, n, places)
         padded = whole_vectors(count)
@@ -315,7 +319,11 @@ cdef void settle_binary(
         for i in range(count):
             if unsettled[i] != 0:
                 values[i] = settle(loop.function, x_open[i], y_open[i], odd)
+            invalid |= (
+                (values[i] != values[i]) & (x_open[i] == x_open[i]) & (y_open[i] == y_open[i])
+            )
             z[places[i]] = settled_value(loop, values[i], z[0])
+    return invalid
 
 
 cdef inline void run_binary(
@@ -362,11 +370,8 @@ cdef inline void run_binary(
             open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
             if loop.type.type_number == cnp.NPY_FLOAT16:
                 open = mark_halves(z, marks, padded)
-        if open:
-            settle_binary(loop, x, y, z, marks, padded)
-        if loop.checks:
-            for i in range(n):
-                invalid[0] |= (z[i] != z[i]) & (x[i] == x[i]) & (y[i] == y[i])
+        if open and settle_binary(loop, x, y, z, marks, padded):
+            invalid[0] = loop.checks
         if z != <real*>p:
             unconvert(&loop.type, p, steps[2], n, z)
         start += n

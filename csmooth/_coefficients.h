@@ -147,6 +147,153 @@ static const float LOG2E_F32 = 0x1.715476p+0f;  /* 1.4426950216293335 */
 static const float LN2_F32_1 = 0x1.62ep-1f;  /* 0.693115234375 */
 static const float LN2_F32_2 = 0x1.0bfbe8p-15f;  /* 3.1946183298714459e-5 */
 
+/* exp_series: (exp(x) - 1) / x; off by less than 2^-96 for |x| < ln2/32. */
+static inline void exp_series(double x, double x_lo, double* value, double* value_lo) {
+    double p, p_lo, low = 0.0, high = 0x1.6124613a86d09p-33;
+    high = fma(high, x, 0x1.1eed8eff8d898p-29);
+    high = fma(high, x, 0x1.ae64567f544e4p-26);
+    high = fma(high, x, 0x1.27e4fb7789f5cp-22);
+    high = fma(high, x, 0x1.71de3a556c734p-19);
+    high = fma(high, x, 0x1.a01a01a01a01ap-16);
+    high = fma(high, x, 0x1.a01a01a01a01ap-13);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.6c16c16c16c17p-10 + p;
+    low = (p - (high - 0x1.6c16c16c16c17p-10)) + (p_lo + -0x1.f49f49f49f49fp-65);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.1111111111111p-7 + p;
+    low = (p - (high - 0x1.1111111111111p-7)) + (p_lo + 0x1.1111111111111p-63);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.5555555555555p-5 + p;
+    low = (p - (high - 0x1.5555555555555p-5)) + (p_lo + 0x1.5555555555555p-59);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.5555555555555p-3 + p;
+    low = (p - (high - 0x1.5555555555555p-3)) + (p_lo + 0x1.5555555555555p-57);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.0000000000000p-1 + p;
+    low = (p - (high - 0x1.0000000000000p-1)) + p_lo;
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.0000000000000p+0 + p;
+    low = (p - (high - 0x1.0000000000000p+0)) + p_lo;
+    *value = high;
+    *value_lo = low;
+}
+
+/* sin_series: sin(r) / r with x = -r^2; off by less than 2^-100, |r| < 0.79. */
+static inline void sin_series(double x, double x_lo, double* value, double* value_lo) {
+    double p, p_lo, low = 0.0, high = 0x1.d1ab1c2dccea3p-94;
+    high = fma(high, x, 0x1.3f3ccdd165fa9p-84);
+    high = fma(high, x, 0x1.761b41316381ap-75);
+    high = fma(high, x, 0x1.71b8ef6dcf572p-66);
+    high = fma(high, x, 0x1.2f49b46814157p-57);
+    high = fma(high, x, 0x1.952c77030ad4ap-49);
+    high = fma(high, x, 0x1.ae7f3e733b81fp-41);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.6124613a86d09p-33 + p;
+    low = (p - (high - 0x1.6124613a86d09p-33)) + (p_lo + 0x1.f28e0cc748ebep-87);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.ae64567f544e4p-26 + p;
+    low = (p - (high - 0x1.ae64567f544e4p-26)) + (p_lo + -0x1.c062e06d1f209p-80);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.71de3a556c734p-19 + p;
+    low = (p - (high - 0x1.71de3a556c734p-19)) + (p_lo + -0x1.c154f8ddc6c00p-73);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.a01a01a01a01ap-13 + p;
+    low = (p - (high - 0x1.a01a01a01a01ap-13)) + (p_lo + 0x1.a01a01a01a01ap-73);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.1111111111111p-7 + p;
+    low = (p - (high - 0x1.1111111111111p-7)) + (p_lo + 0x1.1111111111111p-63);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.5555555555555p-3 + p;
+    low = (p - (high - 0x1.5555555555555p-3)) + (p_lo + 0x1.5555555555555p-57);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.0000000000000p+0 + p;
+    low = (p - (high - 0x1.0000000000000p+0)) + p_lo;
+    *value = high;
+    *value_lo = low;
+}
+
+/* cos_series: cos(r) with x = -r^2; off by less than 2^-100, |r| < 0.79. */
+static inline void cos_series(double x, double x_lo, double* value, double* value_lo) {
+    double p, p_lo, low = 0.0, high = 0x1.0a18a2635085dp-98;
+    high = fma(high, x, 0x1.88e85fc6a4e5ap-89);
+    high = fma(high, x, 0x1.f2cf01972f578p-80);
+    high = fma(high, x, 0x1.0ce396db7f853p-70);
+    high = fma(high, x, 0x1.e542ba4020225p-62);
+    high = fma(high, x, 0x1.6827863b97d97p-53);
+    high = fma(high, x, 0x1.ae7f3e733b81fp-45);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.93974a8c07c9dp-37 + p;
+    low = (p - (high - 0x1.93974a8c07c9dp-37)) + (p_lo + 0x1.05d6f8a2efd1fp-92);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.1eed8eff8d898p-29 + p;
+    low = (p - (high - 0x1.1eed8eff8d898p-29)) + (p_lo + -0x1.2aec959e14c06p-83);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.27e4fb7789f5cp-22 + p;
+    low = (p - (high - 0x1.27e4fb7789f5cp-22)) + (p_lo + 0x1.cbbc05b4fa99ap-76);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.a01a01a01a01ap-16 + p;
+    low = (p - (high - 0x1.a01a01a01a01ap-16)) + (p_lo + 0x1.a01a01a01a01ap-76);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.6c16c16c16c17p-10 + p;
+    low = (p - (high - 0x1.6c16c16c16c17p-10)) + (p_lo + -0x1.f49f49f49f49fp-65);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.5555555555555p-5 + p;
+    low = (p - (high - 0x1.5555555555555p-5)) + (p_lo + 0x1.5555555555555p-59);
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.0000000000000p-1 + p;
+    low = (p - (high - 0x1.0000000000000p-1)) + p_lo;
+    p = x * high;
+    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);
+    high = 0x1.0000000000000p+0 + p;
+    low = (p - (high - 0x1.0000000000000p+0)) + p_lo;
+    *value = high;
+    *value_lo = low;
+}
+
+/* atan_series: atan(q) / q with x = q^2; off by less than 2^-41 for q < 0.2. */
+static inline double atan_series(double x, double xx) {
+    double odd = -0x1.1111111111111p-4;  /* -0.066666666666666666 */
+    double even = 0x1.3b13b13b13b14p-4;  /* 0.076923076923076927 */
+    odd = fma(odd, xx, -0x1.745d1745d1746p-4);  /* -0.090909090909090912 */
+    even = fma(even, xx, 0x1.c71c71c71c71cp-4);  /* 0.1111111111111111 */
+    odd = fma(odd, xx, -0x1.2492492492492p-3);  /* -0.14285714285714285 */
+    even = fma(even, xx, 0x1.999999999999ap-3);  /* 0.20000000000000001 */
+    odd = fma(odd, xx, -0x1.5555555555555p-2);  /* -0.33333333333333331 */
+    even = fma(even, xx, 0x1.0000000000000p+0);  /* 1.0 */
+    return fma(odd, x, even);
+}
+
+/* ln 2 as two numbers of 42 bits, with which k < 2^11 is exact, and a rest. */
+static const double LN2_SHORT_1 = 0x1.62e42fefa3800p-1;  /* 0.69314718055989033 */
+static const double LN2_SHORT_2 = 0x1.ef35793c76000p-45;  /* 5.49792301870721e-14 */
+static const double LN2_SHORT_3 = 0x1.cc01f97b57a08p-87;  /* 1.1612227229362532e-26 */
+
+/* pi / 2 in pieces of 53 bits. */
+static const double INVERSE_HALF_PI = 0x1.45f306dc9c883p-1;  /* 0.63661977236758138 */
+static const double HALF_PI_1 = 0x1.921fb54442d18p+0;  /* 1.5707963267948966 */
+static const double HALF_PI_2 = 0x1.1a62633145c07p-54;  /* 6.123233995736766e-17 */
+static const double HALF_PI_3 = -0x1.f1976b7ed8fbcp-110;  /* -1.4973849048591698e-33 */
+
 /* EXP_TABLE_Q127[j + 23] = round(exp(j / 64) * 2^125), j = -23..23, as {high, low} words.
  * The unit is 2^-125: exp(23/64) = 1.43 leaves headroom. Error: half a unit.
  */

@@ -1,4 +1,14 @@
-"""Floor 3: log sum b e**a of one row of complex numbers; see _complex.pyx."""
+"""Floor 3: log sum b e**a of rows of complex numbers; see _complex.pyx."""
+
+cdef struct ComplexRow:
+    # n exponents x + y i and weights p + q i, NULL for ones
+    const double* x
+    const double* y
+    const double* p
+    const double* q
+    Py_ssize_t n
+    Py_ssize_t stride
+
 
 cdef struct ComplexLogSum:
     # log|S| and arg S, and S / |S|
@@ -8,6 +18,6 @@ cdef struct ComplexLogSum:
     double imaginary
 
 
-cdef void complex_log_sum(
-    const double* a, const double* b, Py_ssize_t n, ComplexLogSum* result
+cdef void complex_log_sums(
+    const ComplexRow* rows, int width, ComplexLogSum* results
 ) noexcept nogil

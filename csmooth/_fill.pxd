@@ -5,6 +5,7 @@ from csmooth._columns cimport (
     columns_max,
     columns_softmax,
 )
+from csmooth._complex_kernels cimport complex_logs, complex_sums
 from csmooth._halves cimport from_halves, to_halves
 from csmooth._kernels cimport Kernels
 from csmooth._loss_kernels cimport (
@@ -164,3 +165,5 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_vjp = row_vjp
     kernels.columns_vjp = columns_vjp
     kernels.columns_soft = columns_soft
+    kernels.complex_sums = complex_sums
+    kernels.complex_logs = complex_logs

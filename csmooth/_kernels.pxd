@@ -27,6 +27,11 @@ cdef enum:
     PIECE = 512
     # Length up to which the rows of a loss are worked on side by side; likewise.
     MAX_SHORT = 64
+    # Elements of complex rows at a time; likewise. Rows of more than COMPLEX_SHORT are worked on in
+    # COMPLEX_LANES, which is part of the definition of the bits.
+    COMPLEX_PIECE = 256
+    COMPLEX_SHORT = 64
+    COMPLEX_LANES = 16
     # Rows whose sums the quick kernel for short rows keeps at a time; likewise.
     TILE = 16
 
@@ -110,6 +115,24 @@ cdef struct SoftTarget:
     double smooth
     double smooth_lo
     double limit       # elements of the gradient below limit times the weight have cancelled
+
+cdef struct ComplexSums:
+    # sums of columns, as pairs, and of their terms' sizes; tiny is 1 where a term is near underflow
+    double real[WIDTH]
+    double real_lo[WIDTH]
+    double real_size[WIDTH]
+    double imaginary[WIDTH]
+    double imaginary_lo[WIDTH]
+    double imaginary_size[WIDTH]
+    double tiny[WIDTH]
+
+cdef struct ComplexLogSums:
+    # log|S| and arg S, S / |S|, and 1 where all of them are right
+    double log_size[WIDTH]
+    double angle[WIDTH]
+    double real[WIDTH]
+    double imaginary[WIDTH]
+    double settled[WIDTH]
 
 # The element-wise functions of one and of two arguments.
 cdef enum:
@@ -416,4 +439,14 @@ ctypedef struct Kernels:
     ) noexcept nogil
     void (*columns_vjp)(
         const double* y, const double* g, Py_ssize_t n, int width, bint is_log, double* out
+    ) noexcept nogil
+
+    # Complex numbers; see _complex_kernels.pxd.
+    void (*complex_sums)(
+        const double* x, const double* y, const double* p, const double* q, const double* m,
+        Py_ssize_t n, int width, ComplexSums* sums
+    ) noexcept nogil
+    void (*complex_logs)(
+        const ComplexSums* sums, const double* m, Py_ssize_t n, bint weighted, int width,
+        ComplexLogSums* logs
     ) noexcept nogil

@@ -12,12 +12,12 @@ from cpython.ref cimport Py_INCREF
 from libc.math cimport NAN, fabs
 from libc.stdint cimport int32_t, uint64_t
 
-from csmooth._complex cimport ComplexLogSum, complex_log_sum
+from csmooth._complex cimport ComplexLogSum, ComplexRow, complex_log_sums
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
 from csmooth._kernels cimport (
     BINARY_FUNCTIONS, EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU,
-    SOFTPLUS, UNARY_FUNCTIONS, LogSum,
+    SOFTPLUS, UNARY_FUNCTIONS, WIDTH, LogSum,
 )
 from csmooth._load cimport BFLOAT16, Operand, convert, own_number, unconvert
 from csmooth._quick cimport outside
@@ -421,27 +421,38 @@ cdef void loop_longdouble(
 cdef void loop_complex(
     char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
 ) noexcept nogil:
-    """logaddexp of complex numbers, one pair at a time."""
+    """logaddexp of complex numbers, some pairs at a time."""
     cdef const Loop* loop = <const Loop*>data
     cdef bint single = loop.type.type_number == cnp.NPY_CFLOAT
     cdef int before = raised()
-    cdef ComplexLogSum log_sum
-    cdef double terms[4]
-    cdef Py_ssize_t i
-    cdef int k
-    for i in range(dimensions[0]):
-        for k in range(4):
+    cdef ComplexLogSum results[WIDTH]
+    cdef ComplexRow rows[WIDTH]
+    cdef double terms[WIDTH][4]
+    cdef Py_ssize_t start = 0
+    cdef int w, k, width
+    cdef char* place
+    # reduce and accumulate: one step at a time, as in loop_binary
+    cdef int size = 1 if steps[0] == steps[2] and args[2] == args[0] + steps[0] else WIDTH
+    while start < dimensions[0]:
+        width = <int>min(size, dimensions[0] - start)
+        for w in range(width):
+            for k in range(4):
+                place = args[k // 2] + (start + w) * steps[k // 2]
+                terms[w][k] = (<float*>place)[k % 2] if single else (<double*>place)[k % 2]
+            rows[w].x = &terms[w][0]
+            rows[w].y = &terms[w][1]
+            rows[w].p = rows[w].q = NULL
+            rows[w].n = rows[w].stride = 2
+        complex_log_sums(rows, width, results)
+        for w in range(width):
+            place = args[2] + (start + w) * steps[2]
             if single:
-                terms[k] = (<float*>(args[k // 2] + i * steps[k // 2]))[k % 2]
+                (<float*>place)[0] = <float>results[w].log_size
+                (<float*>place)[1] = <float>results[w].angle
             else:
-                terms[k] = (<double*>(args[k // 2] + i * steps[k // 2]))[k % 2]
-        complex_log_sum(&terms[0], NULL, 2, &log_sum)
-        if single:
-            (<float*>(args[2] + i * steps[2]))[0] = <float>log_sum.log_size
-            (<float*>(args[2] + i * steps[2]))[1] = <float>log_sum.angle
-        else:
-            (<double*>(args[2] + i * steps[2]))[0] = log_sum.log_size
-            (<double*>(args[2] + i * steps[2]))[1] = log_sum.angle
+                (<double*>place)[0] = results[w].log_size
+                (<double*>place)[1] = results[w].angle
+        start += width
     restore(before)
 
 

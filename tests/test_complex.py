@@ -64,6 +64,32 @@ def test_random_rows(dtype, length, spread, turn, rng):
         assert check(a, weights, dtype) < 0.51
 
 
+@pytest.mark.parametrize("length", [64, 65, 255, 256, 257, 1000])
+@pytest.mark.parametrize("kind", ["plain", "complex step", "alternating"])
+def test_long_rows(length, kind, rng):
+    """Of more than one piece of the kernels; alternating rows cancel to the size of a few terms."""
+    a = rng.normal(size=(2, length)) * 2 + 1j * rng.normal(size=(2, length)) * 3
+    if kind == "complex step":
+        a = a.real + 1e-30j * a.imag
+    elif kind == "alternating":
+        a = 0.001 * a.real + 1j * np.pi * np.arange(length)
+    assert check(a) < 0.51
+    assert check(a, rng.normal(size=length)) < 0.51
+
+
+def test_a_row_gives_the_same_alone_and_among_others(rng):
+    for length in (1, 3, 17, 64, 65, 300):
+        a = rng.normal(size=(131, length)) * 5 + 1j * rng.normal(size=(131, length)) * 5
+        a[rng.random(a.shape) < 0.05] = -np.inf
+        a[7] = np.nan
+        a[9].imag += 1e20  # for integers of any size
+        with np.errstate(all="raise"):
+            got = csmooth.logsumexp(a, axis=1)
+            alone = np.array([csmooth.logsumexp(row) for row in a])
+            assert np.array_equal(got, alone, equal_nan=True)
+            assert np.array_equal(got, csmooth.logsumexp(a, axis=1, workers=3), equal_nan=True)
+
+
 HARD = {
     "complex step": ([0, 2.2204460492503132e-17j], None),
     "a tiny step": ([0.0, 1e-200j, 0.5], None),

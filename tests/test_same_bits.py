@@ -92,6 +92,13 @@ def digests():
         rows = np.full((halves.size, size), -np.inf, np.float16)
         rows[:, 0] = halves
         enter_all(f"float16 all, in rows of {size}", rows, axis=1)
+    for n, rows in ((1, 70), (2, 70), (10, 70), (64, 30), (65, 5), (3000, 2)):
+        for scale in (1.0, 30.0):
+            z = (scale * rng.normal(0.0, 1.0, (2 * rows, 2 * n))).view(complex)
+            for case, kwargs in (("", {}), (" weighted", {"b": z[rows:]})):
+                got = csmooth.logsumexp(z[:rows], axis=1, return_sign=True, **kwargs)
+                angle = csmooth.logsumexp(z[:rows], axis=1, **kwargs).imag
+                enter(f"complex n={n} scale {scale}{case}", *got, angle)
     for n in (1, 2, 10, 33, 64, 300, 2049):
         enter_all(f"float16 n={n}", rng.normal(0.0, 2.0, n).astype("float16"))
         enter_all(f"int8 n={n}", rng.integers(-128, 128, n).astype("int8"))

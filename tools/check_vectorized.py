@@ -105,6 +105,9 @@ KERNELS += [
     for name in ("target", "target_gradient")
 ]
 KERNELS += [
+    # exponentials, and cosines with sines; then one of all that a logarithm takes
+    Kernel("_complex_kernels_complex_sums$", "f64", "fma", 20, 2),
+    Kernel("_complex_kernels_complex_logs$", "f64", "fma", 60, unrolled=True),
     Kernel("_loss_kernels_columns_soft$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_columns_vjp$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_soft_weights$", "f64", "fma", 4),

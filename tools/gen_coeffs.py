@@ -211,6 +211,31 @@ def c_polynomial(name: str, values: Sequence[mpf], single: bool = False) -> list
     return [head, *steps, f"    return {fma}(odd, x, even);", "}", ""]
 
 
+def c_pair_polynomial(name: str, values: Sequence[mpf], pairs: int) -> list[str]:
+    """An inline function of a pair x + x_lo that gives a pair: Horner's rule.
+
+    The first ``pairs`` coefficients are pairs, what is above them goes by plain steps.
+    """
+    plain, exact = values[pairs:], values[:pairs]
+    text = [
+        f"static inline void {name}(double x, double x_lo, double* value, double* value_lo) {{",
+        f"    double p, p_lo, low = 0.0, high = {c_double(rounded(plain[-1], 53))};",
+    ]
+    lower = [c_double(rounded(value, 53)) for value in reversed(plain[:-1])]
+    text += [f"    high = fma(high, x, {value});" for value in lower]
+    for value in reversed(exact):
+        first = rounded(value, 53)
+        second = rounded(value - first, 53)
+        text += [
+            "    p = x * high;",
+            "    p_lo = fma(x, high, -p) + fma(x, low, x_lo * high);",
+            f"    high = {c_double(first)} + p;",
+            f"    low = (p - (high - {c_double(first)})) + "
+            + (f"(p_lo + {c_double(second)});" if second else "p_lo;"),
+        ]
+    return [*text, "    *value = high;", "    *value_lo = low;", "}", ""]
+
+
 def c_scalar(name: str, value: mpf, single: bool = False) -> str:
     kind, literal = ("float", c_float(value)) if single else ("double", c_double(value))
     return f"static const {kind} {name} = {literal};  /* {mpmath.nstr(value, 17)} */"
@@ -437,6 +462,40 @@ def reduction_section() -> list[str]:
     ]
 
 
+def complex_section() -> list[str]:
+    """Of complex log-sums: series whose terms above the pairs are below 2^-45 of the sum."""
+    factorial = mpmath.factorial
+    lines = [
+        *c_comment("exp_series: (exp(x) - 1) / x; off by less than 2^-96 for |x| < ln2/32."),
+        *c_pair_polynomial("exp_series", [1 / factorial(j + 1) for j in range(13)], 6),
+        *c_comment("sin_series: sin(r) / r with x = -r^2; off by less than 2^-100, |r| < 0.79."),
+        *c_pair_polynomial("sin_series", [1 / factorial(2 * j + 1) for j in range(14)], 7),
+        *c_comment("cos_series: cos(r) with x = -r^2; off by less than 2^-100, |r| < 0.79."),
+        *c_pair_polynomial("cos_series", [1 / factorial(2 * j) for j in range(15)], 8),
+        *c_comment("atan_series: atan(q) / q with x = q^2; off by less than 2^-41 for q < 0.2."),
+        *c_polynomial("atan_series", [rounded(mpf((-1) ** j) / (2 * j + 1), 53) for j in range(8)]),
+    ]
+    with mpmath.workprec(300):
+        ln2, half_pi = mpmath.ln(2), mpmath.pi / 2
+        first = leading_bits(ln2, 42)
+        second = leading_bits((ln2 - first) * 2**42, 42) / mpf(2) ** 42
+        lines += [
+            *c_comment("ln 2 as two numbers of 42 bits, with which k < 2^11 is exact, and a rest."),
+            c_scalar("LN2_SHORT_1", first),
+            c_scalar("LN2_SHORT_2", second),
+            c_scalar("LN2_SHORT_3", rounded(ln2 - first - second, 53)),
+            "",
+            *c_comment("pi / 2 in pieces of 53 bits."),
+            c_scalar("INVERSE_HALF_PI", rounded(1 / half_pi, 53)),
+        ]
+        for i in range(3):
+            part = rounded(half_pi, 53)
+            lines.append(c_scalar(f"HALF_PI_{i + 1}", part))
+            half_pi -= part
+    lines.append("")
+    return lines
+
+
 def fixed_point_section() -> list[str]:
     def nearest(x: mpf) -> int:
         return int(mpmath.floor(x + mpf(1) / 2))
@@ -485,6 +544,7 @@ def generate() -> str:
         *exp_section(),
         *log_section(),
         *reduction_section(),
+        *complex_section(),
         *fixed_point_section(),
         "#endif",
     ]

@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "AUDITED",
     "CORRECTLY_ROUNDED",
     "HARD_INPUTS",
+    "LOSSES",
     "LOSS_BOUNDS",
     "REGISTRY",
     "FunctionSpec",
@@ -41,8 +43,7 @@ __all__ = [
 
 inf, nan = math.inf, math.nan
 
-#: Bounds of the losses, their sums and means, and of their gradients for class indices and labels
-#: of 0 and 1; `tests/test_losses.py` has their truth.
+#: Bounds of the losses, their sums and means, and of their gradients.
 LOSS_BOUNDS: Mapping[str, float] = MappingProxyType(
     {"float64": 1.0, "float32": 1.0, "float16": 0.501}
 )
@@ -202,8 +203,9 @@ class FunctionSpec:
         The definition, as text.
     domain : str
         The inputs for which the bound holds.
-    kind : {"reduction", "slicewise", "elementwise"}
-        Whether a slice gives one number, as many numbers as it has, or each element its own.
+    kind : {"reduction", "slicewise", "elementwise", "loss"}
+        Whether a slice gives one number, as many numbers as it has, or each element its own; or
+        one of `LOSSES`.
     bounds : mapping of str to float
         Per dtype of the result, the error in ULP that is never reached; `CORRECTLY_ROUNDED` is
         reached and never exceeded.
@@ -620,13 +622,42 @@ REGISTRY: Mapping[str, FunctionSpec] = MappingProxyType({
 })
 
 
+def _loss(name: str, formula: str, domain: str) -> FunctionSpec:
+    return FunctionSpec(name=name, formula=formula, domain=domain, kind="loss",
+                        bounds=LOSS_BOUNDS, truth=f"csmooth.audit.losses:{name}",
+                        special_values=())
+
+
+#: The losses with their gradients and the products with Jacobians, by their public names: what the
+#: audit judges beside the `REGISTRY`.
+LOSSES: Mapping[str, FunctionSpec] = MappingProxyType({
+    spec.name: spec
+    for spec in (
+        _loss("cross_entropy", "-sum_c w_c q_c log(p_c), gradient p sum_c w_c q_c - w q, "
+              "p = softmax(x)", "finite logits, some -inf that are no target; q of one class, "
+              "smoothed, or any"),
+        _loss("binary_cross_entropy_with_logits", "-w (v y log(p) + (1 - y) log(1 - p)), "
+              "gradient w ((1 - y) p - v y (1 - p)), p = 1 / (1 + exp(-x))",
+              "every finite x, 0 <= y <= 1"),
+        _loss("softmax_vjp", "y_i (g_i - sum_j y_j g_j)",
+              "y = softmax(x); results of at least 2**-20 of the terms that cancel"),
+        _loss("log_softmax_vjp", "g_i - exp(y_i) sum_j g_j",
+              "y = log_softmax(x); results of at least 2**-20 of the terms that cancel"),
+    )
+})
+
+
+#: Everything that the audit judges.
+AUDITED: Mapping[str, FunctionSpec] = MappingProxyType({**REGISTRY, **LOSSES})
+
+
 def names(*kinds: str) -> tuple[str, ...]:
     """List the names of the functions in the registry.
 
     Parameters
     ----------
     *kinds : str
-        Only functions of these kinds; all of them by default.
+        Only functions of these kinds; all of the registry by default.
 
     Returns
     -------
@@ -639,7 +670,8 @@ def names(*kinds: str) -> tuple[str, ...]:
     >>> spec.names("reduction", "slicewise")
     ('logsumexp', 'softmax', 'log_softmax')
     """
-    return tuple(name for name, known in REGISTRY.items() if not kinds or known.kind in kinds)
+    listed = AUDITED if kinds else REGISTRY
+    return tuple(name for name, known in listed.items() if not kinds or known.kind in kinds)
 
 
 def get(name: str) -> FunctionSpec:
@@ -666,7 +698,7 @@ def get(name: str) -> FunctionSpec:
     1.0
     """
     try:
-        return REGISTRY[name]
+        return REGISTRY[name] if name in REGISTRY else LOSSES[name]
     except KeyError:
-        raise KeyError(f"no function {name!r} in the registry; there are {', '.join(REGISTRY)}"
+        raise KeyError(f"no function {name!r} in the registry; there are {', '.join(AUDITED)}"
                        ) from None

@@ -79,7 +79,7 @@ def opened():
 @pytest.mark.parametrize("name", ["csmooth", "numpy", "numpy-naive"])
 def test_a_named_subject_has_every_function(name):
     subject = load(name)
-    assert tuple(subject.functions) == spec.names()
+    assert tuple(subject.functions) == tuple(spec.AUDITED if name == "csmooth" else spec.names())
     assert subject.version
     assert subject.host is None
     assert subject.held_to_bounds == (name == "csmooth")
@@ -110,7 +110,7 @@ def test_other_libraries(name, opened):
     subject = opened(name)
     assert subject.host is not None
     assert subject.version
-    for function in subject.functions:
+    for function in (f for f in subject.functions if f in spec.names()):
         known = spec.get(function)
         x = np.array([[0.3, 0.4, 0.5], [0.9, 0.2, 0.7]])
         x = -x if known.intervals[:1] == ((-math.inf, 0.0),) else x

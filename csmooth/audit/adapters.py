@@ -50,8 +50,33 @@ def _torch() -> SimpleNamespace:
         t = tensor(a)
         return array(torch.logsumexp(t, tuple(range(t.ndim)) if axis is None else axis, keepdims))
 
+    def loss(function: Any) -> Any:
+        def call(x: Any, target: Any, *, return_grad: bool = False, **options: Any) -> Any:
+            t = tensor(x).requires_grad_(return_grad)
+            options = {name: tensor(value) if isinstance(value, np.ndarray) else value
+                       for name, value in options.items()}
+            value = function(t, tensor(target), **options)
+            if not return_grad:
+                return array(value)
+            value.sum().backward()                  # each loss has a gradient of its own
+            return array(value.detach()), array(t.grad)
+
+        return call
+
+    def product(backward: Any) -> Any:
+        def call(y: Any, grad: Any, axis: int = -1) -> np.ndarray:
+            t = tensor(y)
+            return array(backward(tensor(grad), t, axis, t.dtype))
+
+        return call
+
     return SimpleNamespace(
         __version__=torch.__version__,
+        cross_entropy=loss(functional.cross_entropy),
+        binary_cross_entropy_with_logits=loss(functional.binary_cross_entropy_with_logits),
+        # what autograd calls for each
+        softmax_vjp=product(torch.ops.aten._softmax_backward_data),
+        log_softmax_vjp=product(torch.ops.aten._log_softmax_backward_data),
         logsumexp=logsumexp,
         softmax=slicewise(torch.softmax),
         log_softmax=slicewise(torch.log_softmax),

@@ -39,7 +39,7 @@ _TOGETHER = 64
 _DIGEST = 16
 
 #: What a truth depends on beside the input.
-_MODULES = ("truth", "elementwise", "balls", "ulp", "oracles", "cache")
+_MODULES = ("truth", "elementwise", "losses", "balls", "ulp", "oracles", "cache")
 
 
 def folder() -> Path:

@@ -666,6 +666,109 @@ def _near_a_zero(c: _Context) -> Iterator[_Row]:
             yield from _arrays(c, function, "exp(x) next to exp(y) + 1", x, y)
 
 
+# ------------------------------------------------------------------------------------------ losses
+
+#: Calls without a reduction, so that each loss counts, and with the gradient.
+_EACH: Mapping[str, Any] = MappingProxyType({"reduction": "none", "return_grad": True})
+#: Rows that come in one call of a loss, and elements of one of labels.
+_BATCH, _LABELS = 4, 32
+#: By how much of a probability a target is off: where the gradient cancels.
+_OFF = (0.0, 2.0**-50, 2.0**-40, 2.0**-25, 2.0**-12, 1e-3, 0.1)
+
+
+def _rows_of_logits(c: _Context, kind: str, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows, and the class of each."""
+    reach, top = -c.limits.log_tiny, np.arange(_BATCH)
+    x = c.rng.normal(0.0, 3.0, (_BATCH, classes))
+    target = c.rng.integers(0, classes, _BATCH)
+    if kind == "confident and right":               # p - 1 has no digit
+        x[top, target] += reach * c.rng.choice((0.02, 0.05, 0.1, 0.5, 0.9), _BATCH)
+    elif kind == "confident and wrong":
+        x[top, c.rng.integers(0, classes, _BATCH)] += reach * c.rng.choice((0.1, 0.5, 0.9), _BATCH)
+    elif kind == "far tails":
+        x *= c.rng.choice((0.03, 0.1, 0.3), _BATCH)[:, None] * reach
+    elif kind == "shifted":
+        x += c.rng.choice((-1e6, 1e4, 3e7), _BATCH)[:, None]
+    elif kind == "ties":
+        x = np.round(x / 3.0)
+    return c.array(x), target
+
+
+def _classes(c: _Context) -> int:
+    return int(c.rng.choice((2, 3, 10, c.rng.integers(2, 71))))
+
+
+def _class_indices(c: _Context) -> Iterator[_Row]:
+    """Losses: classes, of classifiers that are confident, right or wrong, tied or far off."""
+    kinds = ("ordinary", "confident and right", "confident and wrong", "far tails", "shifted",
+             "ties")
+    for i in c.rows(48):
+        x, target = _rows_of_logits(c, kinds[i % len(kinds)], _classes(c))
+        kwargs = dict(_EACH)
+        if i // len(kinds) % 3 == 2:
+            kwargs["weight"] = np.exp(c.rng.normal(0.0, 2.0, x.shape[1]))
+        yield _Row(x, kinds[i % len(kinds)], kwargs, ("cross_entropy",), more=(target,))
+
+
+def _soft_targets(c: _Context) -> Iterator[_Row]:
+    """Losses: label smoothing, and probabilities next to the classifier's own."""
+    for i in c.rows(32):
+        x, target = _rows_of_logits(c, ("ordinary", "ties", "confident and right")[i % 3],
+                                    _classes(c))
+        kwargs, label = dict(_EACH), "any probabilities"
+        e = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
+        share = e / e.sum(axis=1, keepdims=True)
+        given: np.ndarray = c.array(c.rng.dirichlet(np.ones(x.shape[1]), _BATCH))
+        if i % 4 == 1:
+            given, label = c.array(share * (1.0 + c.rng.choice(_OFF, x.shape))), "nearly its own"
+        elif i % 4 == 2:
+            given, label = target, "smoothed classes"
+        elif i % 4 == 3:
+            given, label = c.array(np.eye(x.shape[1])[target]), "certainty"
+        if i % 4 == 2 or i % 8 == 0:
+            kwargs["label_smoothing"] = float(c.rng.choice((1e-3, 0.1, 1.0)))
+        yield _Row(x, label, kwargs, ("cross_entropy",), more=(given,))
+
+
+def _labels(c: _Context) -> Iterator[_Row]:
+    """Losses: two classes, with labels of 0 and 1 and between them."""
+    reach = -c.limits.log_tiny
+    for i in c.rows(32):
+        scale = c.rng.choice((1.0, 5.0, 0.3 * reach), _LABELS)
+        x = c.array(c.rng.normal(0.0, scale))
+        kwargs, label = dict(_EACH), "labels of 0 and 1"
+        y = c.rng.integers(0, 2, _LABELS).astype(np.float64)
+        if i % 4 == 1:
+            y, label = c.rng.random(_LABELS), "soft labels"
+        elif i % 4 == 2:
+            with np.errstate(under="ignore"):
+                p = 1.0 / (1.0 + np.exp(-x.astype(np.float64)))
+            y, label = np.minimum(p * (1.0 + c.rng.choice(_OFF, _LABELS)), 1.0), "nearly its own"
+        if i % 4 == 3:
+            kwargs["pos_weight"] = np.exp(c.rng.normal(0.0, 2.0, _LABELS))
+        if i % 8 >= 6:
+            kwargs["weight"] = np.exp(c.rng.normal(0.0, 2.0, _LABELS))
+        yield _Row(x, label, kwargs, ("binary_cross_entropy_with_logits",), more=(c.array(y),))
+
+
+def _products(c: _Context) -> Iterator[_Row]:
+    """Losses: products with the Jacobians of softmax and log_softmax."""
+    for i in c.rows(32):
+        n = _classes(c)
+        x = c.rng.normal(0.0, (1.0, 5.0, 0.1 * -c.limits.log_tiny)[i % 3], (_BATCH, n))
+        log_share = x - np.log(np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True)
+                               ) - x.max(1, keepdims=True)
+        share, grad = np.exp(log_share), c.rng.normal(0.0, 1.0, (_BATCH, n))
+        for name, y in (("softmax_vjp", share), ("log_softmax_vjp", log_share)):
+            given, label = grad, "any gradient"
+            if i % 3 == 1:                          # of one class
+                given, label = np.where(np.arange(n) == i % n, grad, 0.0), "one class"
+            elif i % 3 == 2:                        # what is left is 2**-12 of the terms, or more
+                off = 1.0 + 2.0 ** -c.rng.integers(4, 12) * c.rng.normal(0.0, 1.0, (_BATCH, n))
+                given, label = (1.0 if name == "softmax_vjp" else share) * off, "cancelling"
+            yield _Row(c.array(y), label, functions=(name,), more=(c.array(given),))
+
+
 @dataclass(frozen=True)
 class Family:
     """A named kind of input.
@@ -727,6 +830,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
         Family("known inputs", _known),
         Family("published", _published),
         Family("long rows", _long_rows, _WIDE),
+        Family("classes", _class_indices, _WIDE),
+        Family("soft targets", _soft_targets, _WIDE),
+        Family("labels", _labels, _WIDE),
+        Family("products", _products, _WIDE),
         Family("special values", _special),
     )
 })
@@ -782,7 +889,8 @@ def _positions(row: _Row, rng: np.random.Generator) -> np.ndarray | None:
 def _as_arrays(kwargs: Mapping[str, Any], dtype: np.dtype) -> dict[str, Any]:
     """Weights as an array of the input's dtype, masks as an array; both read-only."""
     kwargs = dict(kwargs)
-    for name, kind in (("b", dtype), ("where", np.dtype(bool))):
+    for name, kind in (("b", dtype), ("weight", dtype), ("pos_weight", dtype),
+                       ("where", np.dtype(bool))):
         if name in kwargs:
             kwargs[name] = np.array(kwargs[name], dtype=kind)
             kwargs[name].flags.writeable = False

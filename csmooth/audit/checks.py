@@ -787,5 +787,5 @@ def run(subject: Subject, functions: Sequence[str] = spec.names(),
         findings.append(Finding(subject.name, function, ask.dtype, "answers", call.reason,
                                 _literal(ask, _Violation("", call.arguments, call.kwargs)),
                                 subject.held_to_bounds))
-    findings.sort(key=lambda f: (list(CHECKS).index(f.check), spec.names().index(f.function)))
+    findings.sort(key=lambda f: (list(CHECKS).index(f.check), list(spec.AUDITED).index(f.function)))
     return findings

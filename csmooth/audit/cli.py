@@ -215,7 +215,7 @@ def _list(to: Any) -> None:
     from csmooth.audit.subjects import SUBJECTS
 
     to.print("subjects: " + ", ".join(SUBJECTS))
-    for function in spec.REGISTRY.values():
+    for function in spec.AUDITED.values():
         bounds = ", ".join(f"{dtype} {function.bound_text(dtype)}" for dtype in function.bounds)
         to.print(f"function {function.name} = {function.formula}; ULP: {bounds}")
     for family in cases.FAMILIES.values():

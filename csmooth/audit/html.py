@@ -212,7 +212,7 @@ def page(run: Run) -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(ulp=report.ulp_text, share=report.share_text, grade=_grade)
     return environment.get_template("report.html.jinja").render(
-        run=run, result=result, registry=spec.REGISTRY, functions=functions, dtypes=dtypes,
+        run=run, result=result, registry=spec.AUDITED, functions=functions, dtypes=dtypes,
         published=published.judged(functions) if "published" in run.families else (),
         totals=totals, by_family=by_family, grades=GRADES, plot=_plot, infinite=report.INFINITE,
         descriptions={name: family.description for name, family in cases.FAMILIES.items()},

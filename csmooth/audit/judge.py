@@ -327,7 +327,8 @@ def _truth_of(case: Case, oracle: Oracle) -> tuple[list[Any], list[Any] | None]:
                                      for e in case.expected]
     else:
         kwargs = {name: value for name, value in case.kwargs.items()
-                  if name in ("axis", "b", "where", "return_sign", "keepdims")}
+                  if name in ("axis", "b", "where", "return_sign", "keepdims")
+                  or case.function in spec.LOSSES}
         both = oracle.values(case.function, case.x, *case.more, positions=case.positions,
                              dtype=case.dtype, **kwargs)
     return both[0], both[1] if len(both) > 1 else None
@@ -459,6 +460,8 @@ def extract(case: Case, answer: Any) -> Answer | Failure:
     """
     if isinstance(answer, Failure):
         return answer
+    if case.function in spec.LOSSES:
+        return _extract_loss(case, answer)
     signed = bool(case.kwargs.get("return_sign"))
     if signed and not (isinstance(answer, tuple) and len(answer) == 2):
         return Failure(f"returned a {type(answer).__name__}, not a pair of value and sign")
@@ -476,6 +479,24 @@ def extract(case: Case, answer: Any) -> Answer | Failure:
             array = array.astype(np.float64)
         parts.append(array.ravel() if case.positions is None else array.ravel()[case.positions])
     return Answer(*parts)
+
+
+def _extract_loss(case: Case, answer: Any) -> Answer | Failure:
+    """Take the losses and then their gradient, or a product."""
+    shapes = [case.x.shape]
+    parts: tuple[Any, ...] = (answer,)
+    if case.kwargs.get("return_grad"):
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            return Failure(f"returned a {type(answer).__name__}, not a pair of loss and gradient")
+        by_row = case.function == "cross_entropy"
+        shapes, parts = [case.x.shape[:-1] if by_row else case.x.shape, *shapes], answer
+    found = []
+    for part, shape in zip(parts, shapes, strict=True):
+        array = numbers(part, shape)
+        if isinstance(array, Failure):
+            return array
+        found.append(array.astype(np.float64).ravel())
+    return Answer(np.concatenate(found))
 
 
 def _tasks(generated: Iterable[Case], subjects: Sequence[Subject], late: Callable[[], bool]
@@ -556,7 +577,8 @@ class _Tally:
 
 def _sizes(case: Case, count: int) -> np.ndarray:
     """Size of the input of each judged element: of its arguments, or of the whole row."""
-    arguments = [np.abs(np.asarray(a, dtype=np.float64)) for a in (case.x, *case.more)]
+    given = (case.x,) if case.function in spec.LOSSES else (case.x, *case.more)
+    arguments = [np.abs(np.asarray(a, dtype=np.float64)) for a in given]
     sizes = np.maximum.reduce(np.broadcast_arrays(*arguments)).ravel()
     if spec.get(case.function).kind == "elementwise" and sizes.size == count:
         return sizes
@@ -636,7 +658,7 @@ class _Book:
     def close(self) -> list[Record]:
         """Finish the records, in the order of functions, dtypes, families and subjects."""
         records = []
-        functions, dtypes = list(spec.names()), list(cases.ALL_DTYPES)
+        functions, dtypes = list(spec.AUDITED), list(cases.ALL_DTYPES)
         families, names = list(cases.FAMILIES), [s.name for s in self.subjects]
         held = {s.name for s in self.subjects if s.held_to_bounds}
         for tally in self.tallies.values():
@@ -728,7 +750,7 @@ def run(subjects: Sequence[str | Subject] = ("csmooth", "scipy"), *,
     >>> result.records[0].count
     35
     """
-    for chosen, known, what in ((functions, spec.names(), "function"),
+    for chosen, known, what in ((functions, spec.AUDITED, "function"),
                                 (dtypes, cases.ALL_DTYPES, "dtype"),
                                 (families, cases.FAMILIES, "family"),
                                 (checks, CHECKS, "check")):

@@ -19,6 +19,7 @@ import mpmath
 import numpy as np
 
 from csmooth import spec
+from csmooth.audit import losses
 from csmooth.audit.cache import Cache, key
 from csmooth.audit.ulp import Format, format_of, nearest
 
@@ -130,7 +131,9 @@ class Oracle:
     def _compute(self, function: str, arrays: Sequence[np.ndarray], arguments: Mapping[str, Any],
                  form: Format) -> tuple[list[mpmath.mpf | float], ...]:
         answers = []
-        for evaluate in self._evaluators():
+        # one truth of the losses, whatever is chosen: intervals need no second opinion
+        evaluators = ([losses.evaluate] if function in spec.LOSSES else self._evaluators())
+        for evaluate in evaluators:
             result = evaluate(function, *arrays, dtype=form, **arguments)
             parts = result if isinstance(result, tuple) else (result,)
             answers.append(tuple(part.ravel().tolist() for part in parts))

@@ -107,7 +107,7 @@ def sections(result: AuditResult) -> Iterator[tuple[str, str, list[Record]]]:
     records : list of Record
         Not empty.
     """
-    for function in spec.names():
+    for function in spec.AUDITED:
         for dtype in cases.ALL_DTYPES:
             records = [r for r in result.records if (r.function, r.dtype) == (function, dtype)]
             if records:
@@ -177,7 +177,7 @@ def print_report(result: AuditResult, to: Console) -> None:
         to.print(f"{total.count} results of {total.cases} calls, "
                  f"{share_text(total.correctly_rounded)} % correctly rounded, "
                  f"{total.infinite} infinite errors")
-        for function in spec.names():
+        for function in spec.AUDITED:
             parts = [f"{dtype} {_largest(r)}" for dtype in cases.ALL_DTYPES
                      if (r := result.over_families(subject.name, function, dtype)).count]
             if parts:

@@ -335,7 +335,7 @@ def functions_of(thing: Any) -> dict[str, Callable[..., Any]]:
     -------
     dict of str to callable
     """
-    return {f: getattr(thing, f) for f in spec.names() if callable(getattr(thing, f, None))}
+    return {f: getattr(thing, f) for f in spec.AUDITED if callable(getattr(thing, f, None))}
 
 
 def load(name: str, function: str | None = None, *, timeout: float = TIMEOUT) -> Subject:
@@ -440,7 +440,7 @@ def _find(name: str, function: str | None) -> Subject:
         if not callable(thing):
             raise SubjectError(f"subject {name!r}: {attribute} cannot be called")
         computed = function or attribute.rpartition(".")[2]
-        if computed not in spec.names():
+        if computed not in spec.AUDITED:
             raise SubjectError(f"subject {name!r}: say what it computes, as in "
                                f"--function {spec.names()[0]}")
         functions, spelling = {computed: thing}, {computed: f"{module}.{attribute}"}

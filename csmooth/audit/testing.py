@@ -26,8 +26,8 @@ def _subject(subject: Any, function: str | None) -> Subject:
     if found and function in (None, *found):
         return Subject(name, found, str(getattr(subject, "__version__", "")))
     computed = function or name
-    if not callable(subject) or computed not in spec.names():
-        raise SubjectError(f"{name} has none of {', '.join(spec.names())}; "
+    if not callable(subject) or computed not in spec.AUDITED:
+        raise SubjectError(f"{name} has none of {', '.join(spec.AUDITED)}; "
                            "of a callable say what it computes, as in function='softmax'")
     place = getattr(subject, "__qualname__", name)
     module = getattr(subject, "__module__", None)

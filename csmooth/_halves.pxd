@@ -82,7 +82,7 @@ cdef inline float float_of(uint16_t half) noexcept nogil:
 
 
 cdef inline uint16_t half_of(real x) noexcept nogil:
-    """Rounded once, to nearest even; overflow to infinity."""
+    """Rounded once, to nearest even; overflow to infinity; one nan, whatever its sign was."""
     cdef int32_t half, small, sign
     cdef int64_t bits
     cdef real size
@@ -106,8 +106,8 @@ cdef inline uint16_t half_of(real x) noexcept nogil:
     half = small & 0xfff if size < <real>0.00006103515625 else half
     # halfway between the largest number, 65504, and 2**16
     half = 0x7c00 if size >= 65520 else half
-    half = 0x7e00 if size != size else half
-    return <uint16_t>(half | (sign & 0x8000))
+    half = half | (sign & 0x8000)
+    return <uint16_t>(0x7e00 if size != size else half)
 
 
 cdef inline float float_of_upper(uint16_t upper) noexcept nogil:
@@ -136,8 +136,8 @@ cdef inline uint16_t upper_of(real x) noexcept nogil:
         upper = <uint32_t>bits_f32(fabsf(x))
         upper = (upper + 0x7fff + ((upper >> 16) & 1)) >> 16
         sign = <uint32_t>bits_f32(x) >> 16
-    upper = 0x7fc0 if x != x else upper
-    return <uint16_t>(upper | (sign & 0x8000))
+    upper = upper | (sign & 0x8000)
+    return <uint16_t>(0x7fc0 if x != x else upper)
 
 
 cdef inline void from_halves(const uint16_t* x, real* y, Py_ssize_t n) noexcept nogil:

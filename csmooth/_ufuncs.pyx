@@ -3,14 +3,15 @@
 One row of a table makes one ufunc: name, kernel, number of arguments, docstring. All of them share
 two loops, one for each number of arguments, which take CHUNK elements at a time: made contiguous
 and filled up to whole vectors, through the quick kernel; those that it leaves open, through the
-accurate one, in double; rounded to the output's type.
+accurate one, in double; rounded to the output's type. Functions of one float16 or bfloat16 have a
+table of all their results as well.
 """
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.math cimport NAN, fabs
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint64_t
 
 from csmooth._complex cimport ComplexLogSum, ComplexRow, complex_log_sums
 from csmooth._dispatch cimport kernels
@@ -26,6 +27,9 @@ from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
 )
 from csmooth._status cimport FE_INVALID, feraiseexcept, raised, restore
+from csmooth._tables cimport (
+    TABLE_SIZE, Table, clear_errors, declare_ready, is_due, is_ready, look_up, mark_errors,
+)
 
 import itertools
 import math
@@ -56,6 +60,13 @@ cdef extern from "numpy/ufuncobject.h":
         PyUFuncObject* ufunc, int type_number, cnp.PyUFuncGenericFunction function,
         const int* types, void* data
     ) except -1
+
+cdef extern from "<fenv.h>" nogil:
+    ctypedef struct fenv_t:
+        pass
+    const fenv_t* FE_DFL_ENV
+    int fegetenv(fenv_t*) noexcept
+    int fesetenv(const fenv_t*) noexcept
 
 cdef extern from *:
     """
@@ -89,6 +100,7 @@ cdef struct Loop:
     int arguments
     bint checks          # whether a nan from numbers is a domain error
     Operand type         # no more than the type of arguments and result
+    Table* table         # of all results, where arguments are one number of 16 bits
 
 
 cdef inline const real* arguments(
@@ -132,7 +144,8 @@ cdef inline float to_odd(double x) noexcept nogil:
 
 
 cdef inline real settled_value(const Loop* loop, double x, real of_kind) noexcept nogil:
-    """A result of the accurate kernel, as the loop's own arithmetic keeps it."""
+    """A result of the accurate kernel, as the loop's own arithmetic keeps it; one nan."""
+    x = x if x == x else NAN
     if real is float:
         return to_odd(x) if loop.type.type_number == BFLOAT16 else <float>x
     else:
@@ -258,6 +271,55 @@ cdef void loop_unary(
     else:
         run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
     restore(before)
+    if invalid:
+        feraiseexcept(FE_INVALID)
+
+
+cdef inline uint16_t infinity_of(const Loop* loop) noexcept nogil:
+    return 0x7c00 if loop.type.type_number == cnp.NPY_FLOAT16 else 0x7f80
+
+
+cdef void make_table(const Loop* loop) noexcept nogil:
+    """In place: arguments are the places themselves. The caller's rounding direction and treatment
+    of subnormal numbers are not to stay in the table."""
+    cdef char* args[2]
+    cdef cnp.npy_intp size = TABLE_SIZE
+    cdef cnp.npy_intp steps[2]
+    cdef fenv_t environment
+    cdef int i
+    for i in range(TABLE_SIZE):
+        loop.table.results[i] = <uint16_t>i
+    args[0] = args[1] = <char*>loop.table.results
+    steps[0] = steps[1] = sizeof(uint16_t)
+    fegetenv(&environment)
+    fesetenv(FE_DFL_ENV)
+    loop_unary(args, &size, steps, <void*>loop)
+    fesetenv(&environment)
+    if loop.checks:
+        mark_errors(loop.table, infinity_of(loop))
+    declare_ready(loop.table)
+
+
+cdef void loop_halves(
+    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+) noexcept nogil:
+    """float16 and bfloat16: from the table where there is one."""
+    cdef const Loop* loop = <const Loop*>data
+    cdef Py_ssize_t chunk, start, n
+    cdef bint invalid = False
+    cdef char* p
+    if not is_ready(loop.table):
+        if not is_due(loop.table, dimensions[0]):
+            loop_unary(args, dimensions, steps, data)
+            return
+        make_table(loop)
+    for chunk in range((dimensions[0] + LONG_CHUNK - 1) // LONG_CHUNK):
+        start = chunk * LONG_CHUNK
+        n = min(<Py_ssize_t>LONG_CHUNK, dimensions[0] - start)
+        p = args[1] + start * steps[1]
+        look_up(loop.table, args[0] + start * steps[0], steps[0], p, steps[1], n)
+        if loop.checks:
+            invalid |= clear_errors(p, steps[1], n, infinity_of(loop))
     if invalid:
         feraiseexcept(FE_INVALID)
 
@@ -495,6 +557,7 @@ INTEGERS = [type(np.dtype(code)) for code in "?bBhHiIlLqQ"]
 cdef cnp.PyUFuncGenericFunction loops[FUNCTIONS][TYPES]
 cdef void* loop_data[FUNCTIONS][TYPES]
 cdef Loop loop_table[FUNCTIONS][TYPES]
+cdef Table tables_of[UNARY_FUNCTIONS][2]  # of float16 and of bfloat16
 cdef char loop_types[FUNCTIONS][TYPES * 3]
 _texts = []
 _places = {}  # of the ufuncs, by their names
@@ -549,8 +612,11 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
             loop_complex if NUMBERS[i] in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
             else loop_longdouble if NUMBERS[i] == cnp.NPY_LONGDOUBLE
-            else loop_unary if arguments == 1 else loop_binary
+            else loop_binary if arguments == 2
+            else loop_halves if NUMBERS[i] in (cnp.NPY_FLOAT16, BFLOAT16) else loop_unary
         )
+        if arguments == 1 and NUMBERS[i] in (cnp.NPY_FLOAT16, BFLOAT16):
+            loop_table[place][i].table = &tables_of[place][NUMBERS[i] == BFLOAT16]
         loop_table[place][i].arguments = arguments
         for k in range(arguments + 1):
             loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
@@ -584,3 +650,11 @@ log1mexp = make_ufunc("log1mexp", 1, LOG1MEXP, True, None)
 silu = make_ufunc("silu", 1, SILU, False, None)
 logaddexp = make_ufunc("logaddexp", 2, LOGADDEXP, False, -math.inf)
 logsubexp = make_ufunc("logsubexp", 2, LOGSUBEXP, True, None)
+
+
+def tables():
+    """The functions and types whose tables are made: names and True for bfloat16."""
+    return {
+        (name, bool(kind)) for name, place in _places.items() for kind in range(2)
+        if place < UNARY_FUNCTIONS and is_ready(&tables_of[place][kind])
+    }

@@ -48,9 +48,11 @@ cdef extern from "_coefficients.h" nogil:
     # the second argument is the square of the first
     double exp_c_f64(double r, double rr) noexcept
     double exp_c_fast_f64(double r, double rr) noexcept
+    double exp_c_short_f64(double r, double rr) noexcept
     float exp_c_f32(float r, float rr) noexcept
     double log_p_f64(double z, double zz) noexcept
     double log1p_p_f64(double z, double zz) noexcept
+    double log1p_p_short_f64(double z, double zz) noexcept
     const double LOG2E_F64, LN2_F64_1, LN2_F64_2, LN2_F64_3
     const float LOG2E_F32, LN2_F32_1, LN2_F32_2
 
@@ -243,16 +245,11 @@ cdef inline void log1p_pair(double r, double r_lo, double* hi, double* lo) noexc
     )
 
 
-cdef inline void exp_long(double x, double x_lo, double* hi, double* lo) noexcept nogil:
-    """hi + lo = e**(x + x_lo) for |x| < 700, relative error below 2**-73.
-
-    With s = r / 32, |s| < 0.011: e**s - 1 = s (1 + s (1/2 + s (1/6 + s c(s)))) on pairs but for the
-    Taylor sum c, whose rounding is worth 2**-76 and whose remainder 2**-80; then five squarings,
-    (1 + m)**2 - 1 = 2 m + m**2, which keep the relative error of m.
-    """
-    cdef double r, r_lo, m, m_lo, p, p_lo, k, c, rest
+cdef inline double exp_long_root(double x, double x_lo, double* m, double* m_lo) noexcept nogil:
+    """m + m_lo = e**s - 1, s = r / 32; the result carries k."""
+    cdef double r, r_lo, p, p_lo, k, c
     cdef double t = reduce_exp(x, magic_of(<double>BIAS_F64), &r, &r_lo)
-    cdef int step, _squaring
+    cdef int step
     k = t - magic_of(<double>BIAS_F64)
     r_lo = fma(-k, LN2_F64_3, r_lo + x_lo) * 0.03125
     r = r * 0.03125
@@ -262,16 +259,24 @@ cdef inline void exp_long(double x, double x_lo, double* hi, double* lo) noexcep
     c = fma(c, r, 1.0 / 720.0)
     c = fma(c, r, 1.0 / 120.0)
     c = fma(c, r, 1.0 / 24.0)
-    m = fast_two_sum(<double>(1.0 / 6.0), r * c, &m_lo)
-    m_lo = m_lo + 1.0 / 6.0 / 18014398509481984.0  # 2**-54 / 6 is what 1/6 has beyond a double
+    m[0] = fast_two_sum(<double>(1.0 / 6.0), r * c, m_lo)
+    m_lo[0] = m_lo[0] + 1.0 / 6.0 / 18014398509481984.0  # 2**-54 / 6: what 1/6 has beyond a double
     for step in range(3):
-        p = r * m
-        p_lo = fma(r, m, -p) + fma(r, m_lo, r_lo * m)
+        p = r * m[0]
+        p_lo = fma(r, m[0], -p) + fma(r, m_lo[0], r_lo * m[0])
         if step < 2:
-            m = fast_two_sum(<double>(0.5 if step == 0 else 1.0), p, &m_lo)
-            m_lo = m_lo + p_lo
+            m[0] = fast_two_sum(<double>(0.5 if step == 0 else 1.0), p, m_lo)
+            m_lo[0] = m_lo[0] + p_lo
         else:
-            m = fast_two_sum(p, p_lo, &m_lo)
+            m[0] = fast_two_sum(p, p_lo, m_lo)
+    return t
+
+
+cdef inline void exp_long_of_root(
+    double t, double m, double m_lo, double* hi, double* lo
+) noexcept nogil:
+    cdef double p, p_lo, rest
+    cdef int _squaring
     for _squaring in range(5):
         p = m * m
         p_lo = fma(m, m, -p) + 2.0 * (m * m_lo)
@@ -281,3 +286,15 @@ cdef inline void exp_long(double x, double x_lo, double* hi, double* lo) noexcep
     p = fast_two_sum(p, p_lo + m_lo, &p_lo)
     hi[0] = p * power_of_two(t)
     lo[0] = p_lo * power_of_two(t)
+
+
+cdef inline void exp_long(double x, double x_lo, double* hi, double* lo) noexcept nogil:
+    """hi + lo = e**(x + x_lo) for |x| < 700, relative error below 2**-73.
+
+    With s = r / 32, |s| < 0.011: e**s - 1 = s (1 + s (1/2 + s (1/6 + s c(s)))) on pairs but for the
+    Taylor sum c, whose rounding is worth 2**-76 and whose remainder 2**-80; then five squarings,
+    (1 + m)**2 - 1 = 2 m + m**2, which keep the relative error of m.
+    """
+    cdef double m, m_lo
+    cdef double t = exp_long_root(x, x_lo, &m, &m_lo)
+    exp_long_of_root(t, m, m_lo, hi, lo)

@@ -10,13 +10,16 @@ from csmooth._halves cimport from_halves, to_halves
 from csmooth._kernels cimport Kernels
 from csmooth._loss_kernels cimport (
     are_hard,
+    collect_open,
     columns_soft,
+    columns_soft_mend,
     columns_target,
     columns_target_gradient,
     columns_target_quick_f32,
     columns_target_quick_f64,
-    columns_vjp,
     is_quick,
+    is_rough,
+    mended_gradient,
     row_binary_loss,
     row_binary_loss_f32,
     row_binary_quick,
@@ -26,10 +29,12 @@ from csmooth._loss_kernels cimport (
     row_soft_sums,
     row_soft_weights,
     row_sum_pairs,
-    row_sum_products,
+    row_sum_factors,
     row_target,
     row_target_of_rest,
     row_vjp,
+    rows_vjp,
+    settle_open,
 )
 from csmooth._maps cimport (
     map_binary,
@@ -161,9 +166,19 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_binary_quick_f64 = row_binary_quick
     kernels.is_quick = is_quick
     kernels.row_binary_loss_f32 = row_binary_loss_f32
-    kernels.row_sum_products = row_sum_products
-    kernels.row_vjp = row_vjp
-    kernels.columns_vjp = columns_vjp
+    kernels.row_sum_factors_f64 = row_sum_factors[double]
+    kernels.row_sum_factors_f32 = row_sum_factors[float]
+    kernels.is_rough = is_rough
+    kernels.row_vjp_f64 = row_vjp[double]
+    kernels.row_vjp_f32 = row_vjp[float]
+    kernels.collect_open_f64 = collect_open[double]
+    kernels.collect_open_f32 = collect_open[float]
+    kernels.settle_open_f64 = settle_open[double]
+    kernels.settle_open_f32 = settle_open[float]
+    kernels.rows_vjp_f64 = rows_vjp[double]
+    kernels.rows_vjp_f32 = rows_vjp[float]
     kernels.columns_soft = columns_soft
     kernels.complex_sums = complex_sums
     kernels.complex_logs = complex_logs
+    kernels.columns_soft_mend = columns_soft_mend
+    kernels.mended_gradient = mended_gradient

@@ -32,6 +32,8 @@ cdef enum:
     COMPLEX_PIECE = 256
     COMPLEX_SHORT = 64
     COMPLEX_LANES = 16
+    # Elements that products with a Jacobian leave open until they are computed; likewise.
+    OPEN = 256
     # Rows whose sums the quick kernel for short rows keeps at a time; likewise.
     TILE = 16
 
@@ -107,6 +109,16 @@ cdef struct BinaryBlock:
     double positive[PIECE]
     double loss[PIECE]
     double loss_lo[PIECE]
+
+cdef struct OpenProducts:
+    # Elements of a product with the Jacobian that take more care: both factors, the sum of the row,
+    # a pair, and where the result belongs; room for what fills up a vector.
+    int count
+    double y[OPEN + 8]
+    double g[OPEN + 8]
+    double sum[OPEN + 8]
+    double sum_lo[OPEN + 8]
+    void* place[OPEN]
 
 cdef struct SoftTarget:
     # The weight of a class is keep y + smooth, both pairs.
@@ -413,6 +425,15 @@ ctypedef struct Kernels:
         const double* x, const double* y, Py_ssize_t n, int width, const double* m,
         const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
     ) noexcept nogil
+    void (*columns_soft_mend)(
+        const double* x, const double* y, Py_ssize_t n, int width, const double* m,
+        const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
+    ) noexcept nogil
+    int (*mended_gradient)(
+        double x, double m, double hi, double lo, double q, double q_lo, double weight,
+        double weight_lo, double s, double s_lo, double divisor, double divisor_lo, double limit,
+        double* found
+    ) noexcept nogil
 
     void (*row_binary_loss_f64)(
         const double* x, const double* y, Py_ssize_t n, bint weighted, double factor,
@@ -430,15 +451,19 @@ ctypedef struct Kernels:
         BinaryBlock* block, float* gradient
     ) noexcept nogil
 
-    void (*row_sum_products)(
-        const double* y, const double* g, Py_ssize_t n, bint is_log, PairSum* total
+    void (*row_sum_factors_f64)(
+        const double* y, const double* g, Py_ssize_t n, bint is_log, bint exact, PairSum* total
     ) noexcept nogil
-    void (*row_vjp)(
+    void (*row_sum_factors_f32)(
+        const float* y, const float* g, Py_ssize_t n, bint is_log, bint exact, PairSum* total
+    ) noexcept nogil
+    bint (*is_rough)(bint is_log, double sum, double size) noexcept nogil
+    bint (*row_vjp_f64)(
         const double* y, const double* g, Py_ssize_t n, bint is_log, const PairSum* total,
         double* out
     ) noexcept nogil
-    void (*columns_vjp)(
-        const double* y, const double* g, Py_ssize_t n, int width, bint is_log, double* out
+    bint (*row_vjp_f32)(
+        const float* y, const float* g, Py_ssize_t n, bint is_log, const PairSum* total, float* out
     ) noexcept nogil
 
     # Complex numbers; see _complex_kernels.pxd.
@@ -450,3 +475,21 @@ ctypedef struct Kernels:
         const ComplexSums* sums, const double* m, Py_ssize_t n, bint weighted, int width,
         ComplexLogSums* logs
     ) noexcept nogil
+    void (*rows_vjp_f64)(
+        const double* y, const double* g, Py_ssize_t n, Py_ssize_t rows, bint is_log, double* out,
+        OpenProducts* open
+    ) noexcept nogil
+    void (*rows_vjp_f32)(
+        const float* y, const float* g, Py_ssize_t n, Py_ssize_t rows, bint is_log, float* out,
+        OpenProducts* open
+    ) noexcept nogil
+    void (*collect_open_f64)(
+        const double* y, const double* g, Py_ssize_t n, bint is_log, const double* sum,
+        const double* sum_lo, Py_ssize_t length, double* out, OpenProducts* open
+    ) noexcept nogil
+    void (*collect_open_f32)(
+        const float* y, const float* g, Py_ssize_t n, bint is_log, const double* sum,
+        const double* sum_lo, Py_ssize_t length, float* out, OpenProducts* open
+    ) noexcept nogil
+    void (*settle_open_f64)(double kind, bint is_log, OpenProducts* open) noexcept nogil
+    void (*settle_open_f32)(float kind, bint is_log, OpenProducts* open) noexcept nogil

@@ -10,43 +10,64 @@ Cross-entropy with class t, p = softmax(x):
     no scale and so no maximum. The others are summed without the target, and both come from them:
     log(S / e**x_t) = log1p(others / e**x_t) and -others / (divisor S). Nothing cancels, however
     small the others are. Terms and their sum are pairs, good to 2**-56.1; for results of 24 bits
-    and fewer all is plain double arithmetic, good to 2**-46.
+    and fewer all is plain double arithmetic, good to 2**-31.
 Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512 E, a pair):
     loss          (a + b) log1p(E) + c |x|, c = a for x < 0, else b: all parts are >= 0.
     gradient      (b - a E) / (1 + E) for x >= 0, (b E - a) / (1 + E) for x < 0, on the scale
                   2**512.
-    float32: the same in plain double arithmetic, good to 2**-49.
+    float32: the same in plain double arithmetic, good to 2**-49; the loss to 2**-33.
     The quick way, without weights, for logits within QUICK_LOGIT of 0 and labels from 0 to 1: the
     same without the scale. Loops of their own for labels of 0 and 1 take fewer steps to the same
     bits, and exponentials, losses and gradients have a loop each: the steps of one element depend
     on each other, and a processor looks ahead only so far.
 Losses leave as pairs, so that their sum and mean are rounded once.
+Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - e**y sum g:
+    The quick way. double: the sum as a pair, e**y as one to 2**-56.1; good where the difference is
+    at least half of g. float: in plain double arithmetic, e**y to 2**-33 and the sum to 2**-36.9;
+    good from 2**-7 of g on. A dot that is good to 2**-45.9 of its terms' sizes will do for
+    differences of 2**-20 of these.
+    What cancels by more, or may be subnormal, is nan at first, collected from several rows and
+    computed again, with exponentials good to 2**-73 and the exact sum.
+    Short rows lie one behind the other: their elements are worked on in one loop, from sums that
+    have been spread over as many places.
 """
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
 from csmooth._columns cimport columns_sum_exp
 from csmooth._elementary cimport (
-    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, OFFSET_F64, bits_f64, divide, exp_long, exp_pair,
-    exp_parts, fast_two_sum, fma, from_bits_f64, log1p_p_f64, magic_of, power_of_two, real, two_sum,
+    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f64, divide,
+    exp_c_short_f64, exp_long, exp_long_of_root, exp_long_root, exp_pair, exp_parts, fast_two_sum,
+    fma, from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    BLOCK, LANES_F64, MAX_SHORT, PIECE, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift,
-    SoftTarget, TargetBlock,
+    BLOCK, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, TILE, WIDTH, BinaryBlock, LogSum,
+    OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._quick cimport exponential
 from csmooth._rows cimport (
-    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, scaled_share, share,
-    shift_of, split, term_of, unscaled,
+    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, scaled_share,
+    share, shift_of, split, term_of, unscaled,
 )
 
 cdef enum:
     # logits up to this size need no scale: exponentials and their products stay normal numbers
     QUICK_LOGIT = 200
+    # elements that are looked at together for what is left open
+    PART = 128
 
 
 cdef inline double two_to(int e) noexcept nogil:
     """2**e, a constant for the compiler."""
     return power_of_two(magic_of(<double>(BIAS_F64 + e)))
+
+
+cdef inline double short_exponential(double x) noexcept nogil:
+    """e**x to 2**-33.2 for -700 <= x <= 700; for results of 24 bits."""
+    cdef double t = fma(x, LOG2E_F64, magic_of(<double>0))
+    cdef double r = fma(magic_of(<double>0) - t, <double>0.6931471805599453, x)
+    cdef double rr = r * r
+    r = 1.0 + fma(rr, fma(r, exp_c_short_f64(r, rr), 0.5), r)
+    return from_bits_f64(bits_f64(r) + (bits_f64(t) << 52))
 
 
 cdef inline double product(double a, double a_lo, double b, double b_lo, double* lo) noexcept nogil:
@@ -354,7 +375,7 @@ cdef inline void columns_target_quick_f64(
 cdef inline void columns_target_quick_f32(
     const double* x, Py_ssize_t n, int width, TargetBlock* block, double* y
 ) noexcept nogil:
-    """The same in plain double arithmetic, for results that are rounded to 24 bits or fewer."""
+    """The same in plain double arithmetic to 2**-31, for results of 24 bits or fewer."""
     cdef double terms[MAX_SHORT * TILE]
     cdef double target[TILE]
     cdef double size[TILE]
@@ -375,7 +396,8 @@ cdef inline void columns_target_quick_f32(
             index = <double>j
             for w in range(TILE):
                 add_size(x[j * WIDTH + start + w], &size[w])
-                e = exponential(clamped(x[j * WIDTH + start + w]))
+                e = short_exponential(x[j * WIDTH + start + w])
+                e = 0.0 if x[j * WIDTH + start + w] == -INFINITY else e
                 terms[j * TILE + w] = e
                 own = target[w] == index
                 own_term[w] = e if own else own_term[w]
@@ -394,7 +416,7 @@ cdef inline void columns_target_quick_f32(
             q = d * (r * total)
             z = q * q
             block.loss[start + w] = block.weight[start + w] * fma(
-                k, LN2_F64_1, fma(k, LN2_F64_2, 2.0 * fma(q * z, log1p_p_f64(z, z * z), q))
+                k, LN2_F64_1, fma(k, LN2_F64_2, 2.0 * fma(q * z, log1p_p_short_f64(z, z * z), q))
             )
             block.loss_lo[start + w] = 0
             r = r * a
@@ -599,17 +621,49 @@ cdef inline bint row_soft_gradient(
     return any
 
 
+cdef inline double long_root(double x, double m, double* root, double* root_lo) noexcept nogil:
+    """The first step to e**(x - m) for x <= m, e**-690 at the least; as exp_long_root."""
+    cdef double err
+    cdef double d = two_sum(x, -m, &err)
+    err = err if d > -690.0 else 0.0
+    d = d if d > -690.0 else -690.0
+    return exp_long_root(d, err, root, root_lo)
+
+
 cdef inline void row_exp_long(
     const double* x, Py_ssize_t n, double m, double* hi, double* lo
 ) noexcept nogil:
     """hi + lo = e**(x - m) to 2**-73 for x <= m; e**-690 at the least."""
-    cdef double d, err
+    cdef double root, root_lo, t
     cdef Py_ssize_t i
     for i in range(n):
-        d = two_sum(x[i], -m, &err)
-        err = err if d > -690.0 else 0.0
-        d = d if d > -690.0 else -690.0
-        exp_long(d, err, &hi[i], &lo[i])
+        t = long_root(x[i], m, &root, &root_lo)
+        exp_long_of_root(t, root, root_lo, &hi[i], &lo[i])
+
+
+cdef inline int mended_gradient(
+    double x, double m, double hi, double lo, double q, double q_lo, double weight,
+    double weight_lo, double s, double s_lo, double divisor, double divisor_lo, double limit,
+    double* found
+) noexcept nogil:
+    """found = ((hi + lo) weight / s - q) f with divisor = s / f, all but the result pairs.
+
+    The value: 0 if it has not been needed, 1 if it has, 2 if too much has cancelled even for it.
+    Both parts are good to 2**-72, 16 bits more than those of soft_gradient: 12 more may cancel.
+    """
+    cdef double p, p_lo, t, t_lo, d, size, err
+    cdef bint needed, open
+    p = product(hi, lo, weight, weight_lo, &p_lo)
+    t = product(q, q_lo, s, s_lo, &t_lo)
+    d = two_sum(p, -t, &err)
+    size = fabs(d)
+    # where e**(x - m) is below e**-690, p is too large
+    needed = (size < limit * t) | ((x - m < -690.0) & (q > 0) & (p >= 0.5 * t))
+    needed = needed & (x != -INFINITY)
+    open = needed & ((size < limit * t * two_to(-12)) | (x - m < -500.0))
+    divide(d, err + (p_lo - t_lo), divisor, divisor_lo, &p, &p_lo)
+    found[0] = p + p_lo
+    return 2 if open else 1 if needed else 0
 
 
 cdef inline void columns_soft(
@@ -681,6 +735,66 @@ cdef inline void columns_soft(
                 &cancels,
             )
             open[w] = 1.0 if cancels else open[w]
+    for w in range(width):
+        block.settled[w] = open[w] == 0
+
+
+cdef inline void columns_soft_mend(
+    const double* x, const double* y, Py_ssize_t n, int width, const double* m,
+    const double* weights, const SoftTarget* soft, TargetBlock* block, double* gradient
+) noexcept nogil:
+    """Computes again what has cancelled in the gradients of columns_soft, with exponentials and a
+    sum good to 2**-73, and settles rows of which nothing has cancelled by 12 bits more."""
+    cdef double hi[MAX_SHORT * WIDTH]
+    cdef double lo[MAX_SHORT * WIDTH]
+    cdef double s[LANES_F64 * WIDTH]
+    cdef double c[LANES_F64 * WIDTH]
+    cdef double s_hi[WIDTH]
+    cdef double s_lo[WIDTH]
+    cdef double divisor[WIDTH]
+    cdef double divisor_lo[WIDTH]
+    cdef double t[WIDTH]
+    cdef double root[WIDTH]
+    cdef double root_lo[WIDTH]
+    cdef double open[WIDTH]
+    cdef double wanted[WIDTH]
+    cdef double weight, q, q_lo, found
+    cdef SoftTarget own = soft[0]
+    cdef Py_ssize_t i, j
+    cdef int state, w, used = <int>min(n, <Py_ssize_t>LANES_F64)
+    clear_columns(&s[0], &c[0], used)
+    for j in range(n):
+        i = j % LANES_F64 * WIDTH
+        for w in range(width):
+            t[w] = long_root(x[j * WIDTH + w], m[w], &root[w], &root_lo[w])
+        for w in range(width):
+            exp_long_of_root(
+                t[w], root[w], root_lo[w], &hi[j * WIDTH + w], &lo[j * WIDTH + w]
+            )
+            add_pair(hi[j * WIDTH + w], lo[j * WIDTH + w], &s[i + w], &c[i + w])
+    fold_columns(&s[0], &c[0], used, width, &s_hi[0], &s_lo[0])
+    for w in range(width):
+        divisor[w] = product(
+            s_hi[w], s_lo[w], block.divisor[w], block.divisor_lo[w], &divisor_lo[w]
+        )
+        open[w] = 0
+        wanted[w] = 0.0 if block.settled[w] else 1.0
+    for j in range(n):
+        weight = weights[j] if weights != NULL else 1.0
+        for w in range(width):
+            q = soft_weight(
+                y[j * WIDTH + w] if y != NULL else 1.0 if block.target[w] == j else 0.0, weight,
+                &own, &q_lo,
+            )
+            state = mended_gradient(
+                x[j * WIDTH + w], m[w], hi[j * WIDTH + w], lo[j * WIDTH + w], q, q_lo,
+                block.weight[w], block.weight_lo[w], s_hi[w], s_lo[w], divisor[w], divisor_lo[w],
+                own.limit, &found,
+            )
+            # a row's bits do not depend on what other rows need
+            state = state if wanted[w] != 0 else 0
+            gradient[j * WIDTH + w] = found if state > 0 else gradient[j * WIDTH + w]
+            open[w] = 1.0 if state > 1 else open[w]
     for w in range(width):
         block.settled[w] = open[w] == 0
 
@@ -843,7 +957,7 @@ cdef inline void binary_loss_f32(
     q = e * (r * d)
     d = factor * (r * z)
     z = q * q
-    q = 2.0 * fma(q * z, log1p_p_f64(z, z * z), q)
+    q = 2.0 * fma(q * z, log1p_p_short_f64(z, z * z), q)
     if hard:
         loss[0] = q + (size if one != right else 0.0)
         s = d * (1.0 if one != right else e)
@@ -950,12 +1064,13 @@ cdef inline double vjp_of_softmax(double y, double g, double dot, double dot_lo)
 
 
 cdef inline double vjp_of_log_softmax(double y, double g, double sum, double sum_lo) noexcept nogil:
-    """g - e**y sum, on the scale 2**512 unless the numbers are huge."""
+    """g - e**y sum, on the scale 2**512 unless the numbers are huge; with the longer exponential
+    for what cancels."""
     cdef bint huge = (fabs(g) > two_to(400)) | (fabs(sum) > two_to(400))
     cdef double up = 1.0 if huge else two_to(OFFSET_F64)
     cdef double down = 1.0 if huge else two_to(-OFFSET_F64)
     cdef double shrink = two_to(-OFFSET_F64) if huge else 1.0
-    cdef double hi, lo, p, p_lo, d, err, scale
+    cdef double hi, lo, p, p_lo, d, longer, err, scale
     cdef double inside = -800.0 if -800.0 > y else y
     inside = 300.0 if inside > 300.0 else inside
     scale = power_of_two(
@@ -964,101 +1079,300 @@ cdef inline double vjp_of_log_softmax(double y, double g, double sum, double sum
     p = product(hi * scale, lo * scale, sum, sum_lo, &p_lo)
     d = two_sum(g * up, -p, &err)
     d = (d + (err - p_lo)) * down
+    exp_long(y, 0.0, &hi, &lo)
+    p = product(hi, lo, sum, sum_lo, &p_lo)
+    longer = two_sum(g, -p, &err)
+    longer = longer + (err - p_lo)
+    d = longer if (fabs(d) < 0.25 * fabs(g)) & (fabs(y) < 690.0) & (fabs(g) < two_to(900)) else d
     return d if d == d else NAN
 
 
-cdef inline double cancelled_vjp(double y, double g, double sum, double sum_lo) noexcept nogil:
-    """The same with the longer exponential, for what cancels."""
-    cdef double hi, lo, p, p_lo, d, err
-    exp_long(y, 0.0, &hi, &lo)
-    p = product(hi, lo, sum, sum_lo, &p_lo)
-    d = two_sum(g, -p, &err)
-    return d + (err - p_lo)
+cdef inline double exponential_for(real y, double* one, double* rest) noexcept nogil:
+    """e**y = (one + rest) times the result, to 2**-56.1, for y <= 300; float: one to 2**-33."""
+    cdef double x, lowest = -709.0895657128241  # -1023 ln 2, whose scale is exactly 0
+    if real is double:
+        x = lowest if lowest > y else y
+        return power_of_two(exp_parts(x, magic_of(<double>BIAS_F64), one, rest))
+    else:
+        one[0] = short_exponential(-600.0 if -600.0 > y else y)
+        rest[0] = 0
+        return 1.0
 
 
-cdef inline bint has_cancelled(double result, double y, double g) noexcept nogil:
-    return (fabs(result) < 0.25 * fabs(g)) & (fabs(y) < 690.0) & (fabs(g) < two_to(900))
-
-
-cdef inline void row_sum_products(
-    const double* y, const double* g, Py_ssize_t n, bint is_log, PairSum* total
+cdef inline double quick_softmax_vjp(
+    real y, real g, double dot, double dot_lo
 ) noexcept nogil:
-    """Adds one block of sum g y; of sum g if is_log."""
-    cdef double s[LANES_F64]
-    cdef double c[LANES_F64]
+    """vjp_of_softmax with an error below 0.8 ULP; nan where that takes more care.
+
+    float: in plain double arithmetic; dot_lo is the least size of a difference that dot is good
+    enough for.
+    """
+    cdef double d, err
+    if real is double:
+        d = two_sum(g, -dot, &err)
+        err = fma(y, d, y * (err - dot_lo))
+        return err if fabs(d) * two_to(48) >= fabs(dot) else NAN
+    else:
+        d = <double>g - dot
+        return y * d if fabs(d) >= dot_lo else NAN
+
+
+cdef inline double quick_log_softmax_vjp(
+    real y, real g, double one, double rest, double scale, double sum, double sum_lo
+) noexcept nogil:
+    """vjp_of_log_softmax likewise, with an error below 0.9 ULP, from e**y."""
+    cdef double p, p_lo, d, err, size, least
+    if real is double:
+        p = product(one, rest, sum, sum_lo, &p_lo)
+        d = two_sum(g, -(p * scale), &err)
+        d = d + fma(-p_lo, scale, err)
+        # the parts may be subnormal, or have been flushed
+        least = two_to(-400) if (y < -200.0) & (y > -1100.0) else 0.0
+        least = fabs(g) if fabs(g) > least else least
+        size = fabs(d) + fabs(d)
+    else:
+        d = fma(-one, sum, <double>g)
+        least = fabs(<double>g) * two_to(-7)
+        size = fabs(d)
+    return d if (size >= least) & (y <= 300.0) else NAN
+
+
+cdef inline void add_factor(
+    real y, real g, bint is_log, bint exact, double* s, double* c
+) noexcept nogil:
+    """s + c += g y, or g if is_log; plainly unless exact, and c is the sum of the sizes."""
+    if real is float:
+        if not exact:
+            s[0] = s[0] + <double>g if is_log else fma(<double>g, <double>y, s[0])
+            c[0] = c[0] + fabs(<double>g if is_log else <double>g * <double>y)
+            return
+    if is_log:
+        add_pair(<double>g, 0.0, s, c)
+    else:
+        add_product(<double>g, <double>y, s, c)
+
+
+cdef inline void sum_factors(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, bint exact, PairSum* total
+) noexcept nogil:
+    cdef double s[MAX_LANES]
+    cdef double c[MAX_LANES]
     cdef Py_ssize_t i
-    cdef int lane
-    for lane in range(LANES_F64):
+    cdef int lane, half = MAX_LANES // 2
+    for lane in range(MAX_LANES):
         s[lane] = 0
         c[lane] = 0
+    for i in range(n // MAX_LANES):
+        for lane in range(MAX_LANES):
+            add_factor(
+                y[i * MAX_LANES + lane], g[i * MAX_LANES + lane], is_log, exact, &s[lane], &c[lane]
+            )
+    y += n - n % MAX_LANES
+    g += n - n % MAX_LANES
+    for lane in range(<int>(n % MAX_LANES)):
+        add_factor(y[lane], g[lane], is_log, exact, &s[lane], &c[lane])
+    while half > 0:
+        for lane in range(half):
+            if exact:
+                add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
+            else:
+                s[lane] = s[lane] + s[lane + half]
+                c[lane] = c[lane] + c[lane + half]
+        half //= 2
+    total.size = total.size + fabs(c[0])
+    add_block(s[0], c[0] if exact else 0.0, &total.hi, &total.lo)
+
+
+cdef inline void row_sum_factors(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, bint exact, PairSum* total
+) noexcept nogil:
+    """Adds one block of sum g y; of sum g if is_log.
+
+    Of floats that is plain double arithmetic unless exact, and total.size the sum of the sizes.
+    """
+    if real is double:
+        exact = True
     if is_log:
-        for i in range(n // LANES_F64):
-            for lane in range(LANES_F64):
-                add_pair(g[i * LANES_F64 + lane], 0.0, &s[lane], &c[lane])
+        if exact:
+            sum_factors(y, g, n, True, True, total)
+        else:
+            sum_factors(y, g, n, True, False, total)
+    elif exact:
+        sum_factors(y, g, n, False, True, total)
     else:
-        for i in range(n // LANES_F64):
-            for lane in range(LANES_F64):
-                add_product(
-                    g[i * LANES_F64 + lane], y[i * LANES_F64 + lane], &s[lane], &c[lane]
-                )
-    for i in range(n - n % LANES_F64, n):
-        lane = <int>(i % LANES_F64)
-        if is_log:
-            add_pair(g[i], 0.0, &s[lane], &c[lane])
-        else:
-            add_product(g[i], y[i], &s[lane], &c[lane])
-    fold_lanes(&s[0], &c[0], total)
+        sum_factors(y, g, n, False, False, total)
 
 
-cdef inline void row_vjp(
-    const double* y, const double* g, Py_ssize_t n, bint is_log, const PairSum* total, double* out
+cdef inline double quick_sum(real kind, double sum) noexcept nogil:
+    """The sum, or nan if the quick formulas do not hold for it: for products that may be subnormal
+    or overflow."""
+    cdef double size = fabs(sum)
+    if real is double:
+        return sum if (size == 0) | ((size >= two_to(-400)) & (size <= two_to(400))) else NAN
+    else:
+        return sum if size < INFINITY else NAN
+
+
+cdef inline bint is_rough(bint is_log, double sum, double size) noexcept nogil:
+    """Whether a plain sum, good to 2**-45.9 of its size, is good to less than 2**-36.9 of itself,
+    which is what e**y sum needs."""
+    return is_log and not size <= 512.0 * fabs(sum)
+
+
+cdef inline bint loop_vjp(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, const double* sum,
+    const double* sum_lo, int step, real* out
 ) noexcept nogil:
-    """One block of the product; out is neither y nor g."""
-    cdef Py_ssize_t i
-    if not is_log:
-        for i in range(n):
-            out[i] = vjp_of_softmax(y[i], g[i], total.hi, total.lo)
+    cdef double one[PART]
+    cdef double rest[PART]
+    cdef double scale[PART]
+    cdef double d, unused
+    cdef int64_t any = 0
+    cdef Py_ssize_t i, part, size
+    for part in range((n + PART - 1) // PART):
+        size = n - part * PART if n - part * PART < PART else PART
+        if is_log:
+            for i in range(size):
+                if real is double:
+                    scale[i] = exponential_for(y[i], &one[i], &rest[i])
+                else:
+                    exponential_for(y[i], &one[i], &unused)
+        for i in range(size):
+            if not is_log:
+                d = quick_softmax_vjp(y[i], g[i], sum[i * step], sum_lo[i * step])
+            elif real is double:
+                d = quick_log_softmax_vjp(
+                    y[i], g[i], one[i], rest[i], scale[i], sum[i * step], sum_lo[i * step]
+                )
+            else:
+                d = quick_log_softmax_vjp(y[i], g[i], one[i], 0.0, 1.0, sum[i * step], 0.0)
+            any |= 0 if d == d else 1
+            out[i] = <real>d
+        y += size
+        g += size
+        out += size
+        sum += size * step
+        sum_lo += size * step
+    return any != 0
+
+
+cdef inline bint row_vjp(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, const PairSum* total, real* out
+) noexcept nogil:
+    """One block of the product; out is neither y nor g. Whether elements are left open, nan."""
+    cdef double sum = quick_sum(y[0], total.hi), sum_lo = total.lo
+    if real is float:
+        # a plain dot is good to 2**-45.9 of its terms' sizes
+        sum_lo = total.size * two_to(-20)
+    if is_log:
+        return loop_vjp(y, g, n, True, &sum, &sum_lo, 0, out)
+    return loop_vjp(y, g, n, False, &sum, &sum_lo, 0, out)
+
+
+cdef inline void settle_open(real kind, bint is_log, OpenProducts* open) noexcept nogil:
+    """Computes the elements that are collected."""
+    cdef double found[OPEN + 8]
+    cdef int i, count = open.count
+    if count == 0:
         return
-    for i in range(n):
-        out[i] = vjp_of_log_softmax(y[i], g[i], total.hi, total.lo)
-    for i in range(n):
-        if has_cancelled(out[i], y[i], g[i]):
-            out[i] = cancelled_vjp(y[i], g[i], total.hi, total.lo)
+    open.count = 0
+    for i in range(count, (count + 7) // 8 * 8):  # whole vectors
+        open.y[i], open.g[i] = open.y[0], open.g[0]
+        open.sum[i], open.sum_lo[i] = open.sum[0], open.sum_lo[0]
+    if is_log:
+        for i in range((count + 7) // 8 * 8):
+            found[i] = vjp_of_log_softmax(open.y[i], open.g[i], open.sum[i], open.sum_lo[i])
+    else:
+        for i in range((count + 7) // 8 * 8):
+            found[i] = vjp_of_softmax(open.y[i], open.g[i], open.sum[i], open.sum_lo[i])
+    for i in range(count):
+        (<real*>open.place[i])[0] = <real>found[i]
 
 
-cdef inline void columns_vjp(
-    const double* y, const double* g, Py_ssize_t n, int width, bint is_log, double* out
+cdef inline void collect_open(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, const double* sum,
+    const double* sum_lo, Py_ssize_t length, real* out, OpenProducts* open
 ) noexcept nogil:
-    """Both steps for short rows side by side, WIDTH apart; the same bits."""
-    cdef double s[LANES_F64 * WIDTH]
-    cdef double c[LANES_F64 * WIDTH]
-    cdef double hi[WIDTH]
-    cdef double lo[WIDTH]
-    cdef Py_ssize_t j, i
-    cdef int w, used = <int>min(n, <Py_ssize_t>LANES_F64)
-    clear_columns(&s[0], &c[0], used)
+    """Collects the elements that are nan, with the exact sums of their rows of a length."""
+    cdef int64_t has_open[TILE]
+    cdef Py_ssize_t part, i, j
+    cdef int k
+    for part in range((n + PART - 1) // PART):
+        i = part * PART
+        for k in range(TILE):
+            has_open[k] = n < i + PART
+        if n >= i + PART:
+            for j in range(PART // TILE):
+                for k in range(TILE):
+                    has_open[k] |= 0 if out[i + j * TILE + k] == out[i + j * TILE + k] else 1
+        for k in range(TILE):
+            if not has_open[k]:
+                continue
+            for j in range(PART // TILE):
+                i = part * PART + j * TILE + k
+                if i < n and out[i] != out[i]:
+                    if open.count == OPEN:
+                        settle_open(y[0], is_log, open)
+                    open.y[open.count], open.g[open.count] = y[i], g[i]
+                    open.sum[open.count] = sum[i // length]
+                    open.sum_lo[open.count] = sum_lo[i // length]
+                    open.place[open.count] = &out[i]
+                    open.count += 1
+
+
+cdef inline void short_sums(
+    const real* y, const real* g, Py_ssize_t n, int width, bint is_log, double* sum,
+    double* sum_lo
+) noexcept nogil:
+    """The exact sums of up to 8 rows of length n, one behind the other."""
+    cdef double s[8]
+    cdef double c[8]
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        s[w] = 0
+        c[w] = 0
     for j in range(n):
-        i = j % LANES_F64 * WIDTH
-        if is_log:
-            for w in range(width):
-                add_pair(g[j * WIDTH + w], 0.0, &s[i + w], &c[i + w])
-        else:
-            for w in range(width):
-                add_product(g[j * WIDTH + w], y[j * WIDTH + w], &s[i + w], &c[i + w])
-    fold_columns(&s[0], &c[0], used, width, &hi[0], &lo[0])
-    for j in range(n):
-        if is_log:
-            for w in range(width):
-                out[j * WIDTH + w] = vjp_of_log_softmax(
-                    y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
-                )
-            for w in range(width):
-                if has_cancelled(out[j * WIDTH + w], y[j * WIDTH + w], g[j * WIDTH + w]):
-                    out[j * WIDTH + w] = cancelled_vjp(
-                        y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
-                    )
-        else:
-            for w in range(width):
-                out[j * WIDTH + w] = vjp_of_softmax(
-                    y[j * WIDTH + w], g[j * WIDTH + w], hi[w], lo[w]
-                )
+        for w in range(width):
+            add_factor(y[w * n + j], g[w * n + j], is_log, True, &s[w], &c[w])
+    for w in range(width):
+        sum[w] = two_sum(s[w], c[w], &sum_lo[w])
+
+
+cdef inline void loop_short_vjp(
+    const real* y, const real* g, Py_ssize_t n, Py_ssize_t rows, bint is_log, real* out,
+    OpenProducts* open
+) noexcept nogil:
+    cdef double sum[PIECE]
+    cdef double sum_lo[PIECE]
+    cdef double each[PIECE + 8]
+    cdef double each_lo[PIECE + 8]
+    cdef double own, own_lo
+    cdef Py_ssize_t j, w = 0
+    cdef int k
+    while w + 8 <= rows:
+        short_sums(y + w * n, g + w * n, n, 8, is_log, &sum[w], &sum_lo[w])
+        w += 8
+    while w < rows:
+        short_sums(y + w * n, g + w * n, n, 1, is_log, &sum[w], &sum_lo[w])
+        w += 1
+    for w in range(rows):
+        own = quick_sum(y[0], sum[w])
+        own_lo = sum_lo[w] if real is double else fabs(own) * two_to(-26)
+        for j in range((n + 7) // 8):
+            for k in range(8):
+                each[w * n + j * 8 + k] = own
+                each_lo[w * n + j * 8 + k] = own_lo
+    if loop_vjp(y, g, rows * n, is_log, &each[0], &each_lo[0], 1, out):
+        collect_open(y, g, rows * n, is_log, &sum[0], &sum_lo[0], n, out, open)
+
+
+cdef inline void rows_vjp(
+    const real* y, const real* g, Py_ssize_t n, Py_ssize_t rows, bint is_log, real* out,
+    OpenProducts* open
+) noexcept nogil:
+    """The products of short rows, one behind the other, at most PIECE elements; likewise."""
+    if is_log:
+        loop_short_vjp(y, g, n, rows, True, out, open)
+    else:
+        loop_short_vjp(y, g, n, rows, False, out, open)

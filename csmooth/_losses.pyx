@@ -19,11 +19,12 @@ from csmooth._fixed cimport (
     fixed_product, fixed_scale, fixed_value, u128, value_pair,
 )
 from csmooth._kernels cimport (
-    BLOCK, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum, PairSum, RowShift, SoftTarget,
-    TargetBlock,
+    BLOCK, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum, OpenProducts, PairSum, RowShift,
+    SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
-    MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
+    MAX_DIMS, Operand, convert, gather, is_simple, prefetch, prefetch_written, scatter, unconvert,
+    unpack_columns,
 )
 from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
@@ -154,6 +155,22 @@ cdef inline Row row_beside(const Task* task, const Row* leader, int w) noexcept 
     return row
 
 
+cdef inline void fetch_next(
+    const Task* task, const Operand* x, const char* row, bint written
+) noexcept nogil:
+    """Asks for the row behind this one, if rows lie as they are used and fit into the cache: while
+    one is computed, nothing else would be read."""
+    cdef Py_ssize_t i, size = task.rows.length * (4 if task.single else 8)
+    cdef char* next = <char*>row + x.outer_strides[task.rows.outer_dims - 1]
+    if not x.direct or task.rows.length > BLOCK:
+        return
+    for i in range(0, size, 64):
+        if written:
+            prefetch_written(next + i)
+        else:
+            prefetch(next + i)
+
+
 cdef void skip_row(
     real kind, const Task* task, const Row* row, TargetBlock* block, int w
 ) noexcept nogil:
@@ -250,6 +267,9 @@ cdef void target_row(
     if not isfinite(m):
         special_row(kind, task, row, block, w)
         return
+    fetch_next(task, &task.x, row.x, False)
+    if row.out != NULL:
+        fetch_next(task, &task.out, row.out, True)
     at_target = load(task, row, target, 1, &buffer[0])[0]
     shift_to(m, origin_for(m), &shift)
     if keeps:
@@ -511,32 +531,25 @@ cdef void mend_gradient(
     const PairSum* total, const PairSum* weight, Py_ssize_t start, Py_ssize_t n, const double* x,
     const double* q, const double* q_lo, double* y
 ) noexcept nogil:
-    """Computes again what has cancelled in one block of a gradient, from the long total.
-
-    Both parts are good to 2**-72, 16 bits more than those of the kernel: 12 bits more may cancel.
-    """
+    """Computes again what has cancelled in one block of a gradient, from the long total."""
     cdef double hi[BLOCK]
     cdef double lo[BLOCK]
-    cdef double p, p_lo, t, t_lo, d, err, s, s_lo
+    cdef double s, s_lo, found
     cdef Py_ssize_t places[BLOCK]
     cdef Py_ssize_t i, k = 0
-    cdef bint far
+    cdef int state
     kernels.row_exp_long(x, n, m, &hi[0], &lo[0])
     s = pair_product(total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &s_lo)
     for i in range(n):
-        p = pair_product(hi[i], lo[i], weight.hi, weight.lo, &p_lo)
-        t = pair_product(q[i], q_lo[i], total.hi, total.lo, &t_lo)
-        d = two_sum(p, -t, &err)
-        # where e**(x - m) is below e**-690, p is too large
-        far = x[i] - m < -690 and q[i] > 0 and p >= 0.5 * t
-        if not (fabs(d) < call.soft.limit * t or far) or x[i] == -INFINITY:
-            continue
-        if fabs(d) < ldexp(call.soft.limit * t, -12) or x[i] - m < -500:
+        state = kernels.mended_gradient(
+            x[i], m, hi[i], lo[i], q[i], q_lo[i], weight.hi, weight.lo, total.hi, total.lo, s,
+            s_lo, call.soft.limit, &found,
+        )
+        if state == 2:
             places[k] = start + i
             k += 1
-        else:
-            divide(d, err + (p_lo - t_lo), s, s_lo, &p, &p_lo)
-            y[i] = p + p_lo
+        elif state == 1:
+            y[i] = found
     if k > 0:
         k = mend_in_fixed(call, row, block, w, m, k, &places[0], start, x, q, q_lo, y)
     if k > 0:
@@ -741,6 +754,7 @@ cdef bint soft_columns(
     cdef Row row
     cdef Py_ssize_t j
     cdef int w
+    cdef bint settled = True
     pack_rows(task, &task.x, leader.x, task.rows.length, width, &x[0])
     kernels.columns_max_f64(&x[0], WIDTH, task.rows.length, width, &m[0])
     for w in range(width):
@@ -752,6 +766,13 @@ cdef bint soft_columns(
     kernels.columns_soft(
         &x[0], y, task.rows.length, width, &m[0], call.weights, &call.soft, block, &gradient[0]
     )
+    if leader.out != NULL:
+        for w in range(width):
+            settled &= block.settled[w] != 0
+    if not settled:
+        kernels.columns_soft_mend(
+            &x[0], y, task.rows.length, width, &m[0], call.weights, &call.soft, block, &gradient[0]
+        )
     for w in range(width):
         sum.maximum = m[w]
         sum.rest = block.rest[w]
@@ -1145,72 +1166,162 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
 # --- products with the Jacobian -------------------------------------------------------------------
 
 
-cdef inline const double* other_of(
-    const LossTask* call, const Row* row, Py_ssize_t start, Py_ssize_t n, double* buffer
+cdef inline const real* factor_of(
+    const Task* task, const Operand* x, const char* row, Py_ssize_t start, Py_ssize_t n,
+    real* buffer
 ) noexcept nogil:
-    """Elements start ... start + n of a row of the other factor."""
-    if call.given.direct:
-        return <const double*>row.weights + start
-    gather(&call.task.rows, &call.given, row.weights, start, n, buffer)
+    """Elements start ... start + n of a row of one of the factors."""
+    if x.direct:
+        return <const real*>row + start
+    gather(&task.rows, x, row, start, n, buffer)
     return buffer
 
 
-cdef void product_row(const LossTask* call, const Row* row) noexcept nogil:
-    cdef double y_buffer[BLOCK]
-    cdef double g_buffer[BLOCK]
-    cdef double written[BLOCK]
+cdef inline bint writes_apart(const LossTask* call) noexcept nogil:
+    """Whether results can be written where they belong before the factors have been used up."""
+    return (
+        call.task.out.direct and call.task.out.data != call.task.x.data
+        and call.task.out.data != call.given.data
+    )
+
+
+cdef inline void settle(real kind, const LossTask* call, OpenProducts* open) noexcept nogil:
+    if real is double:
+        kernels.settle_open_f64(kind, call.task.is_log, open)
+    else:
+        kernels.settle_open_f32(kind, call.task.is_log, open)
+
+
+cdef void sum_of_factors(
+    real kind, const LossTask* call, const Row* row, bint exact, PairSum* total
+) noexcept nogil:
+    cdef real y_buffer[BLOCK]
+    cdef real g_buffer[BLOCK]
     cdef const Task* task = &call.task
-    cdef PairSum total
-    cdef const double* y
-    cdef const double* g
+    cdef const real* y
+    cdef const real* g
     cdef Py_ssize_t b, start, n
     total.hi = 0
     total.lo = 0
+    total.size = 0
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
-        y = load(task, row, start, n, &y_buffer[0])
-        g = other_of(call, row, start, n, &g_buffer[0])
-        kernels.row_sum_products(y, g, n, task.is_log, &total)
-    for b in range(blocks_of(task)):
-        n = block_at(task, b, &start)
-        y = load(task, row, start, n, &y_buffer[0])
-        g = other_of(call, row, start, n, &g_buffer[0])
-        kernels.row_vjp(y, g, n, task.is_log, &total, &written[0])
-        scatter(&task.rows, &task.out, row.out, start, n, &written[0])
-
-
-cdef void product_columns(const LossTask* call, const Row* leader, int width) noexcept nogil:
-    """Short rows of one line."""
-    cdef double y[SHORT_ROW * WIDTH]
-    cdef double g[SHORT_ROW * WIDTH]
-    cdef double out[SHORT_ROW * WIDTH]
-    cdef const Task* task = &call.task
-    pack_rows(task, &task.x, leader.x, task.rows.length, width, &y[0])
-    pack_rows(task, &call.given, leader.weights, task.rows.length, width, &g[0])
-    kernels.columns_vjp(&y[0], &g[0], task.rows.length, width, task.is_log, &out[0])
-    unpack_rows(task, &task.out, leader.out, width, &out[0])
-
-
-cdef void product_chunk(const LossTask* call, Py_ssize_t start) noexcept nogil:
-    cdef Row row, leader
-    cdef const Task* task = &call.task
-    cdef Py_ssize_t index = start, stop = min(start + call.chunk, call.count)
-    cdef int w, width
-    leader.mask = NULL
-    leader.sign = NULL
-    while index < stop:
-        width = width_at(call, index, stop)
-        leader.x = place(task, &task.x, index)
-        leader.weights = place(task, &call.given, index)
-        leader.out = place(task, &task.out, index)
-        if width > 1 and task.rows.length <= SHORT_ROW:
-            product_columns(call, &leader, width)
+        y = factor_of(task, &task.x, row.x, start, n, &y_buffer[0])
+        g = factor_of(task, &call.given, row.weights, start, n, &g_buffer[0])
+        if real is double:
+            kernels.row_sum_factors_f64(y, g, n, task.is_log, exact, total)
         else:
-            for w in range(width):
-                row = row_beside(task, &leader, w)
-                row.weights += w * call.given.outer_strides[task.rows.outer_dims - 1]
-                product_row(call, &row)
-        index += width
+            kernels.row_sum_factors_f32(y, g, n, task.is_log, exact, total)
+
+
+cdef void product_row(
+    real kind, const LossTask* call, const Row* row, OpenProducts* open
+) noexcept nogil:
+    cdef real y_buffer[BLOCK]
+    cdef real g_buffer[BLOCK]
+    cdef real written[BLOCK]
+    cdef const Task* task = &call.task
+    cdef PairSum total, exact
+    cdef const real* y
+    cdef const real* g
+    cdef real* out
+    cdef bint any, straight = writes_apart(call), has_exact = real is double
+    cdef Py_ssize_t b, start, n
+    sum_of_factors(kind, call, row, has_exact, &total)
+    if real is float:
+        if kernels.is_rough(task.is_log, total.hi, total.size):
+            sum_of_factors(kind, call, row, True, &total)
+            has_exact = True
+    exact = total
+    fetch_next(task, &task.x, row.x, False)
+    fetch_next(task, &call.given, row.weights, False)
+    fetch_next(task, &task.out, row.out, True)
+    for b in range(blocks_of(task)):
+        n = block_at(task, b, &start)
+        y = factor_of(task, &task.x, row.x, start, n, &y_buffer[0])
+        g = factor_of(task, &call.given, row.weights, start, n, &g_buffer[0])
+        out = <real*>row.out + start if straight else &written[0]
+        if real is double:
+            any = kernels.row_vjp_f64(y, g, n, task.is_log, &total, out)
+        else:
+            any = kernels.row_vjp_f32(y, g, n, task.is_log, &total, out)
+        if any and not has_exact:
+            sum_of_factors(kind, call, row, True, &exact)
+            has_exact = True
+        if any:
+            if real is double:
+                kernels.collect_open_f64(
+                    y, g, n, task.is_log, &exact.hi, &exact.lo, BLOCK, out, open
+                )
+            else:
+                kernels.collect_open_f32(
+                    y, g, n, task.is_log, &exact.hi, &exact.lo, BLOCK, out, open
+                )
+        if not straight:
+            settle(kind, call, open)
+            scatter(&task.rows, &task.out, row.out, start, n, out)
+
+
+cdef inline const real* factors_of(
+    const Task* task, const Operand* x, const char* row, Py_ssize_t rows, real* buffer
+) noexcept nogil:
+    """Short rows of one line, one behind the other."""
+    cdef Py_ssize_t w, n = task.rows.length, across = x.outer_strides[task.rows.outer_dims - 1]
+    if x.direct and (across == n * <Py_ssize_t>sizeof(real) or rows == 1):
+        return <const real*>row
+    for w in range(rows):
+        gather(&task.rows, x, row + w * across, 0, n, buffer + w * n)
+    return buffer
+
+
+cdef void product_rows(
+    real kind, const LossTask* call, const Row* leader, Py_ssize_t rows, OpenProducts* open
+) noexcept nogil:
+    """Short rows of one line."""
+    cdef real y_buffer[PIECE]
+    cdef real g_buffer[PIECE]
+    cdef real written[PIECE]
+    cdef const Task* task = &call.task
+    cdef const real* y = factors_of(task, &task.x, leader.x, rows, &y_buffer[0])
+    cdef const real* g = factors_of(task, &call.given, leader.weights, rows, &g_buffer[0])
+    cdef real* out = &written[0]
+    cdef Py_ssize_t w, n = task.rows.length
+    cdef Py_ssize_t across = task.out.outer_strides[task.rows.outer_dims - 1]
+    if writes_apart(call) and across == n * <Py_ssize_t>sizeof(real):
+        out = <real*>leader.out
+    if real is double:
+        kernels.rows_vjp_f64(y, g, n, rows, task.is_log, out, open)
+    else:
+        kernels.rows_vjp_f32(y, g, n, rows, task.is_log, out, open)
+    if out == &written[0]:
+        settle(kind, call, open)
+        for w in range(rows):
+            scatter(&task.rows, &task.out, leader.out + w * across, 0, n, &written[w * n])
+
+
+cdef void product_chunk(real kind, const LossTask* call, Py_ssize_t start) noexcept nogil:
+    cdef Row row
+    cdef OpenProducts open
+    cdef const Task* task = &call.task
+    cdef Py_ssize_t rows, index = start, stop = min(start + call.chunk, call.count)
+    cdef Py_ssize_t line = task.rows.outer_shape[task.rows.outer_dims - 1]
+    row.mask = NULL
+    row.sign = NULL
+    open.count = 0
+    while index < stop:
+        row.x = place(task, &task.x, index)
+        row.weights = place(task, &call.given, index)
+        row.out = place(task, &task.out, index)
+        if task.rows.length <= SHORT_ROW:
+            # a multiple of 8, as they are summed
+            rows = min(stop - index, line - index % line)
+            rows = min(rows, PIECE // task.rows.length // 8 * 8)
+            product_rows(kind, call, &row, rows, &open)
+        else:
+            rows = 1
+            product_row(kind, call, &row, &open)
+        index += rows
+    settle(kind, call, &open)
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -1218,7 +1329,10 @@ cdef void product_chunk(const LossTask* call, Py_ssize_t start) noexcept nogil:
 
 cdef inline void compute_chunk(const LossTask* call, Py_ssize_t start) noexcept nogil:
     if call.what == PRODUCT:
-        product_chunk(call, start)
+        if call.task.single:
+            product_chunk(<float>0, call, start)
+        else:
+            product_chunk(<double>0, call, start)
     elif call.what == BINARY:
         if call.task.single:
             binary_chunk(<float>0, call, start)
@@ -1773,7 +1887,7 @@ cdef product(name, y, grad, axis, out, workers, bint is_log):
         )
         call.loss.what = PRODUCT
         call.loss.task.is_log = is_log
-        choose_arithmetic(call, False)
+        choose_arithmetic(call, dtype != np.float64)
         classes = y.shape[axis]
         run(call, y.size // classes, max(1, min(CHUNK, CHUNK_ELEMENTS // classes)), False, threads)
     if out is not None and result is not out:
@@ -1820,9 +1934,9 @@ def softmax_vjp(y, grad, axis=-1, *, out=None, workers=None):
 
     Notes
     -----
-    The formula is evaluated for the numbers given: `y` is taken as exact. The sum is a pair of
-    numbers. The error is below 0.5 ULP of the result and 2**-90 of ``y * sum(abs(grad * y))``:
-    below 1 ULP unless more than 35 bits cancel, where nothing overflows.
+    The formula is evaluated for the numbers given: `y` is taken as exact. Where nothing overflows,
+    the error is below 0.8 ULP of the result and 2**-90 of ``y * sum(abs(grad * y))``: below 1 ULP
+    unless more than 35 bits cancel.
 
     Examples
     --------
@@ -1867,9 +1981,9 @@ def log_softmax_vjp(y, grad, axis=-1, *, out=None, workers=None):
 
     Notes
     -----
-    The formula is evaluated for the numbers given: `y` is taken as exact. The error is below
-    0.5 ULP of the result and 2**-70 of `grad`: below 1 ULP unless more than 15 bits cancel, where
-    nothing overflows.
+    The formula is evaluated for the numbers given: `y` is taken as exact. Where nothing overflows,
+    the error is below 0.9 ULP of the result and 2**-70 of `grad`: below 1 ULP unless more than 13
+    bits cancel (float32: 42).
 
     Examples
     --------

@@ -140,7 +140,7 @@ def assert_below_bound(got, true, what):
     assert error < spec.LOSS_BOUNDS[str(np.asarray(got).dtype)], f"{what}: {error} ULP"
 
 
-def assert_difference(got, true, parts, what):
+def assert_difference(got, true, parts, what, own=0.51):
     """Below 0.5 ULP of its own (0.01 more for subnormals and ties) and the given sizes."""
     got = np.asarray(got)
     flat = list(itertools.chain(*true)) if isinstance(true[0], list) else true
@@ -148,7 +148,7 @@ def assert_difference(got, true, parts, what):
     for value, truth, size in zip(got.ravel(), flat, sizes, strict=True):
         error = float(ulp_error(value, truth, got.dtype))
         unit = np.spacing(np.abs(got.dtype.type(truth)))
-        allowed = 0.51 + float(size / mpmath.mpf(float(unit)))
+        allowed = own + float(size / mpmath.mpf(float(unit)))
         assert error <= allowed, f"{what}: {error} ULP where {allowed} are allowed"
 
 
@@ -538,11 +538,111 @@ def test_vjp(rng, shape, name, dtype):
     # sums that cancel: what is left of a common part, and a gradient that is its own share
     common = 1 + 1e-9 * plain
     share = np.exp(np.maximum(np.asarray(y, float), -745)) if name == "log_softmax" else plain
-    for g in (plain, common, share, np.exp(plain * 20)):
+    balanced = plain - plain.mean(-1, keepdims=True)
+    for g in (plain, common, share, np.exp(plain * 20), balanced):
         g = g.astype(dtype)
         result = getattr(csmooth, f"{name}_vjp")(y, g)
-        true, size = true_vjp(f"{name}_vjp", y, g)
-        assert_difference(result, true, size, "vjp")
+        assert_vjp(name, y, g, result)
+
+
+def assert_vjp(name, y, g, result):
+    """Within the documented bound."""
+    true, size = true_vjp(f"{name}_vjp", y, g)
+    assert_difference(result, true, size, f"{name}_vjp of {y!r}, {g!r}", own=0.9)
+
+
+@dtypes
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("classes", [5, 64, 70, 2100])
+def test_vjp_that_cancels_by_any_number_of_bits(rng, classes, name, dtype):
+    """The first element of row k cancels to 2**-k of its gradient, or nearly so."""
+    bits = np.arange(0, 60 if classes < 100 else 30, 1 if classes < 100 else 6)
+    x = rng.standard_normal((bits.size, classes)) * 2
+    x[:, 0] += np.log(classes) * rng.choice([0, 1, 3], bits.size)
+    y = getattr(csmooth, name)(x.astype(dtype), -1)
+    share = np.asarray(np.exp(y[:, 0]) if name == "log_softmax" else y[:, 0], np.float64)
+    g = rng.standard_normal(x.shape).astype(dtype)
+    factors = 1 if name == "log_softmax" else np.asarray(y, np.float64)
+    others = (g * factors)[:, 1:].sum(1, dtype=np.float64)
+    # g - share (g + others) = left g, softmax: g - (share g + others) = left g
+    left = np.ldexp(rng.choice([-1.01, -0.99, 0.99, 1.01], bits.size), -bits)
+    others = others * share if name == "log_softmax" else others
+    with np.errstate(divide="ignore"):
+        first = others / (1 - share - left)
+    g[:, 0] = np.clip(first, -1e30, 1e30)
+    result = getattr(csmooth, f"{name}_vjp")(y, g)
+    few = slice(None) if classes < 100 else slice(0, 8)
+    true, size = true_vjp(f"{name}_vjp", y, g)
+    assert_difference(
+        result[:, few], [row[few] for row in true], [row[few] for row in size], name, own=0.8
+    )
+
+
+@dtypes
+@pytest.mark.parametrize("padding", [0, 80])
+def test_vjp_of_gradients_of_all_sizes(rng, padding, dtype):
+    """One-hot, zero, tiny and huge gradients; probabilities next to 0, and masked classes."""
+    top, least = (400, -1070) if dtype == "float64" else (90, -148)
+    kinds = (
+        [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [2.0**top, -(2.0**top), 1, 0, 0], [2.0**least] * 5,
+        [2.0**top, 2.0**least, -(2.0**least), 0, 0], [1, -1, 2.0**-30, 0, 2.0**-100],
+        [0, 0, 0, 0, 2.0**least], [0, 0, 0, 1, -1],
+    )  # fmt: skip
+    depths = (1, 30, 90, 150, 210, 300, 600, 701, 712, 740)
+    for g, depth in itertools.product(kinds, depths):
+        x = np.array([[0.0, -1.0, -depth, -depth * 1.01, -np.inf] + [-np.inf] * padding])
+        g = np.array([g + [0.0] * padding], dtype)
+        for name in ("softmax", "log_softmax"):
+            y = getattr(csmooth, name)(x.astype(dtype), -1)
+            result = getattr(csmooth, f"{name}_vjp")(y, g)
+            few = (slice(None), slice(0, 5))
+            assert_vjp(name, y[few], g[few], result[few])
+            assert np.array_equal(result[0, 5:], g[0, 5:])
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [6, 64, 65, 3000])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_nan_and_inf_stay_in_their_rows_of_a_vjp(rng, name, classes, same_bits, dtype):
+    y = getattr(csmooth, name)(rng.standard_normal((40, classes)).astype(dtype), -1)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    function = getattr(csmooth, f"{name}_vjp")
+    expected = function(y, g)
+    for place, (factor, value) in itertools.product(
+        (0, classes - 1), ((0, np.nan), (1, np.nan), (1, np.inf), (1, -np.inf))
+    ):
+        factors = [y.copy(), g.copy()]
+        factors[factor][11, place] = value
+        got = function(*factors)
+        # the sum of the gradients does not know of y
+        alone = name == "log_softmax" and factor == 0
+        assert np.isnan(got[11, place] if alone else got[11]).all()
+        same_bits(np.delete(got, 11, 0), np.delete(expected, 11, 0), f"{place} {value}")
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [7, 64, 70, 2100])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_vjp_writes_into_its_arguments(rng, name, classes, same_bits, dtype):
+    y = getattr(csmooth, name)(rng.standard_normal((30, classes)).astype(dtype) * 4, -1)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    if name == "log_softmax":  # some that cancel, which are computed again
+        g[:, 0] = np.exp(y[:, 0]) * g[:, 1:].sum(1) / (1 - np.exp(y[:, 0]))
+    function = getattr(csmooth, f"{name}_vjp")
+    expected = function(y, g)
+    for out, other in ((y.copy(), g), (g.copy(), y)):
+        factors = (out, other) if other is g else (other, out)
+        same_bits(function(*factors, out=out), expected, name)
+    wide = np.zeros((30, 2 * classes), dtype)
+    same_bits(function(y, g, out=wide[:, ::2]), expected, name)
+    assert not wide[:, 1::2].any()
+    down = np.zeros((classes, 30), dtype)
+    same_bits(function(y.T, g.T, 0, out=down).T, expected, name)
+    same_bits(function(y, g, out=down.T), expected, name)
+    for row in (0, 17, 29):
+        same_bits(function(y[row], g[row]), expected[row], name)
+    double = function(y.astype("f8"), g.astype("f8"))
+    assert np.abs(double - expected).max() <= 2 * np.finfo(dtype).eps * np.abs(double).max()
 
 
 def test_vjp_promotes_and_writes_in_place(rng):
@@ -686,6 +786,29 @@ def test_layout_batch_and_workers_have_no_influence(rng, shape, same_bits, dtype
             alone = call(x[i], given[i], reduction="none")
             same_bits(alone[0], call(x, given, reduction="none")[0][i], "alone: loss")
             same_bits(alone[1], call(x, given, reduction="none")[1][i], "alone: gradient")
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [3, 10, 64])
+def test_what_cancels_does_not_depend_on_other_rows(rng, classes, same_bits, dtype):
+    """Probabilities of which none, some or all elements cancel, by few bits or by many."""
+    x = rng.standard_normal((130, classes)).astype(dtype)
+    q = rng.random(x.shape)
+    q[::4] = csmooth.softmax(x[::4].astype("f8"), -1)  # equal but for rounding
+    q[1::4] *= np.ldexp(1 + rng.random((q[1::4].shape[0], 1)), -30)
+    q[2::4] = np.eye(classes)[rng.integers(0, classes, q[2::4].shape[0])]
+    for i in range(0, 130, 8):
+        q[i, i % classes] *= 1 + 2.0 ** -(i // 3)
+    q = q.astype(dtype)
+    loss, gradient = cross_entropy(x, q, reduction="none", return_grad=True)
+    for i in range(130):
+        alone = cross_entropy(x[i], q[i], reduction="none", return_grad=True)
+        same_bits(alone[0], loss[i], f"loss of row {i}")
+        same_bits(alone[1], gradient[i], f"gradient of row {i}")
+    some = slice(0, 16)
+    true_loss, true_gradient = true_cross_entropy(x[some], q[some], reduction="none")
+    assert_below_bound(loss[some], true_loss, "loss")
+    assert_below_bound(gradient[some], true_gradient, "gradient")
 
 
 @dtypes

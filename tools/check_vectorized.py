@@ -109,7 +109,7 @@ KERNELS += [
     Kernel("_complex_kernels_complex_sums$", "f64", "fma", 20, 2),
     Kernel("_complex_kernels_complex_logs$", "f64", "fma", 60, unrolled=True),
     Kernel("_loss_kernels_columns_soft$", "f64", "fma", 8, unrolled=True),
-    Kernel("_loss_kernels_columns_vjp$", "f64", "fma", 8, unrolled=True),
+    Kernel("_loss_kernels_columns_soft_mend$", "f64", "fma", 16, unrolled=True),
     Kernel("_loss_kernels_row_soft_weights$", "f64", "fma", 4),
     Kernel("_loss_kernels_row_soft_gradient$", "f64", "fma", 16),
     Kernel("_loss_kernels_row_exp_long$", "f64", "fma", 16),
@@ -118,7 +118,11 @@ KERNELS += [
     Kernel("_loss_kernels_row_binary_loss$", "f64", "fma", 24, 2),
     Kernel("_loss_kernels_row_binary_quick$", "f64", "fma", 4, 5),
     Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 8, 3),
-    Kernel("_loss_kernels_row_vjp$", "f64", "fma", 8),
+]
+KERNELS += [
+    Kernel(rf"fuse_{version}__.*_loss_kernels_{name}", "f64", "fma", least, loops)
+    for version in range(2)
+    for name, least, loops in (("row_vjp", 8, 1), ("rows_vjp", 8, 1), ("settle_open", 16, 1))
 ]
 # log-shares are computed in double for both
 KERNELS += [

@@ -315,9 +315,9 @@ def loss_kernels() -> Iterator[Kernel]:
         function = csmooth.binary_cross_entropy_with_logits
         return partial(function, x, target, return_grad=True, **options)
 
-    def product(n, name, length):
-        y = getattr(csmooth, name)(numbers((n, length), "float64"), axis=1)
-        return partial(getattr(csmooth, f"{name}_vjp"), y, numbers((n, length), "float64"))
+    def product(n, name, length, dtype):
+        y = getattr(csmooth, name)(numbers((n, length), dtype), axis=1)
+        return partial(getattr(csmooth, f"{name}_vjp"), y, numbers((n, length), dtype))
 
     # weights are computed in double
     for what, dtypes, sizes, length, options in (
@@ -336,8 +336,9 @@ def loss_kernels() -> Iterator[Kernel]:
         yield Kernel(f"binary_cross_entropy_with_logits {what}{dtype}", call, (64, 128))
     for name in ("softmax", "log_softmax"):
         for length, sizes in ((4, (0, 64)), (200, (0, 2))):
-            call = partial(product, name=name, length=length)
-            yield Kernel(f"{name}_vjp rows of {length} float64", call, sizes, length)
+            for dtype in FLOATS:
+                call = partial(product, name=name, length=length, dtype=dtype)
+                yield Kernel(f"{name}_vjp rows of {length} {dtype}", call, sizes, length)
 
 
 def all_kernels() -> Iterator[Kernel]:

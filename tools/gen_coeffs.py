@@ -349,6 +349,8 @@ def exp_section() -> list[str]:
     add("exp_c_f64", degree, ideal, 53, "float64")
     fast_ideal = minimax(EXP, degree - 1)[1]
     add("exp_c_fast_f64", degree - 1, fast_ideal, 53, "float64, one degree less", divisor=1)
+    degree, ideal = smallest_degree(EXP, mpf(2) ** -34)
+    add("exp_c_short_f64", degree, ideal, 53, "float64, for results of 24 bits", divisor=1)
     degree, ideal = smallest_degree(EXP, mpf(2) ** -33)
     add("exp_c_f32", degree, ideal, 24, "float32")
     degree, ideal = smallest_degree(TANH, mpf(2) ** -62)
@@ -407,13 +409,22 @@ def log_section() -> list[str]:
         mpf(2) ** -59,
         divisor=2,
     )
-    lines += [
-        *c_comment("log1p_p_f64: 1/3 + s R(s)."),
-        "static inline double log1p_p_f64(double x, double xx) {",
-        f"    return fma(log1p_r_f64(x, xx), x, {c_double(third)});",
-        "}",
-        "",
-    ]
+    add(
+        "log1p_r_short_f64",
+        "the same for results of 24 bits",
+        LOG_UNIT,
+        [2 * third],
+        mpf(2) ** -33,
+        divisor=2,
+    )
+    for kind in ("", "short_"):
+        lines += [
+            *c_comment(f"log1p_p_{kind}f64: 1/3 + s R(s)."),
+            f"static inline double log1p_p_{kind}f64(double x, double xx) {{",
+            f"    return fma(log1p_r_{kind}f64(x, xx), x, {c_double(third)});",
+            "}",
+            "",
+        ]
     add(
         "log_r_f64",
         "R(s) with log((2 + u) / (2 - u)) = u + u^3 (1/12 + u^2 R(u^2)) on\n"

@@ -223,12 +223,39 @@ cdef void write_shares_f32(void* shares, Py_ssize_t first, Py_ssize_t last) noex
     write_shares(<float>0, <const Shares*>shares, first, last)
 
 
+cdef inline bint is_copied(const Task* task) noexcept nogil:
+    """Whether a long row that is to be gathered is gathered only once: to where its shares go."""
+    return (
+        task.out.direct and blocks_of(task) > 1 and task.crew == NULL
+        and not (task.x.direct and task.mask.data == NULL)
+    )
+
+
+cdef void shares_of_copy(real kind, const Task* task, const Row* row) noexcept nogil:
+    cdef Task copy = task[0]
+    cdef Row place = row[0]
+    cdef Py_ssize_t block, start, n
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        load(task, row, start, n, <real*>row.out + start)
+    copy.x = task.out
+    copy.mask.data = NULL
+    place.x = row.out
+    shares_of_row(kind, &copy, &place)
+    for block in range(blocks_of(task)):
+        n = block_at(task, block, &start)
+        store(task, row, start, n, <real*>row.out + start)
+
+
 cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
     cdef real buffer[BLOCK]
     cdef Shares shares
     cdef Part part
     cdef real m
     cdef bint finite
+    if is_copied(task):
+        shares_of_copy(kind, task, row)
+        return
     if task.is_log:
         finite = find_log_sum(task, row, &buffer[0], &shares.sum)
     else:

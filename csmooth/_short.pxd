@@ -8,8 +8,8 @@ A short row is summed relative to its maximum m:
     2. e**(x_j - m), in one of two precisions:
        pairs   x_j - m = d + d_lo exactly, d_lo joins k ln 2: relative error 2**-58 as in
                exp_pair, on the scale of 2**OFFSET
-       plain   for results of 24 bits or fewer, in double without low parts: 2**-46, of which
-               2**-47.5 come from the one constant for ln 2 and the rest from d
+       plain   for results of 24 bits or fewer, in double without low parts: 2**-33, nearly
+               all of it the polynomial's
     3. The terms are added in their order. The maximum's own term, 1, takes no part, so that rest is
        good relative to itself, however small it is. pairs: by TwoSum, the sum of the low parts is
        rounded to 2**-94. plain: at most 61 roundings of 2**-53.
@@ -20,8 +20,9 @@ One row alone takes the same steps, with the loops over its elements.
 """
 from libc.math cimport NAN, fabs
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, exp_c_fast_f64, exp_long, expm1_reduced,
-    fast_two_sum, fma, log1p_pair, log_p_f64, magic_of, power_of_two, split_exponent, two_sum,
+    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, exp_c_short_f64, exp_long,
+    expm1_reduced, fast_two_sum, fma, log1p_pair, log_p_f64, magic_of, power_of_two,
+    split_exponent, two_sum,
 )
 from csmooth._kernels cimport LONG_ROW, WIDTH, LogSum, LogSums
 from csmooth._rows cimport add_pair
@@ -57,7 +58,7 @@ cdef inline double plain_term(double x, double m) noexcept nogil:
     t = fma(d, LOG2E_F64, magic)
     r = fma(magic - t, <double>0.6931471805599453, d)
     rr = r * r
-    r = fma(rr, fma(r, exp_c_fast_f64(r, rr), 0.5), r)
+    r = fma(rr, fma(r, exp_c_short_f64(r, rr), 0.5), r)
     t = power_of_two(t)
     return fma(t, r, t)
 

@@ -1,9 +1,9 @@
 """Floor 3: one row, from its blocks to its log-sum, with as much precision as its result needs.
 
 log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's own. Tiers:
-    plain     rows shorter than LONG_ROW with narrower results, in double without pairs: 2**-46 of
+    plain     rows shorter than LONG_ROW with narrower results, in double without pairs: 2**-33 of
               rest (_short.pxd; _reductions.pyx begins with it); kept where the result is at least
-              2**-18 of log1p(rest).
+              2**-5 of log1p(rest).
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
               relative error 1.45 * 2**-53 of the sum; kept where the result is at least 2 in size
               (0.36 ULP before rounding), of 16 bits 0.25 (0.0008 ULP).
@@ -410,8 +410,8 @@ cdef inline bint is_plain(const Task* task) noexcept nogil:
 cdef inline double limit_of(const Task* task, bint plain) noexcept nogil:
     """How many times smaller than log1p(rest) a result may be, for its own precision."""
     # 2**-56.5 of log1p(rest) is below 0.36 ULP of the result; or 2**-5 ULP of one of 24 bits;
-    # 2**-46 of plain sums is below 2**-4 ULP of it
-    return 262144.0 if plain else 67108864.0 if task.rounds else 4.0
+    # 2**-33 of plain sums is below 2**-4 ULP of it
+    return 32.0 if plain else 67108864.0 if task.rounds else 4.0
 
 
 cdef inline bint cancels(const Task* task, double value, double hi) noexcept nogil:

@@ -90,6 +90,18 @@ static inline double tanh_t_f64(double x, double xx) {
     return fma(odd, x, even);
 }
 
+/* tanh_t_f32: the same for results in float32.
+ * Degree 3. Max error of exp(r), relative: 2^-43.185 = 1.0e-13
+ * with these coefficients, 2^-43.185 before rounding them.
+ */
+static inline double tanh_t_f32(double x) {
+    double y = 0x1.5b3917d337a78p-14;  /* 8.2784419010087612e-5 */
+    y = fma(y, x, -0x1.b9f4f7138893ap-11);  /* -0.00084296587960278687 */
+    y = fma(y, x, 0x1.1110f57542424p-7);  /* 0.0083333204770657601 */
+    y = fma(y, x, -0x1.555555483cf2fp-4);  /* -0.083333333142772345 */
+    return y;
+}
+
 /* log_p_f64: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
  * |q| <= (sqrt(2) - 1) / (sqrt(2) + 1) * (1 + 2^-6) = 0.1742537; float64.
  * Degree 7. Max error relative to the logarithm: 2^-66.133 = 1.236e-20
@@ -163,6 +175,36 @@ static inline double log_r_f64(double x, double xx) {
     return fma(odd, x, even);
 }
 
+/* log_p_f32: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
+ * |q| <= 0.20037843; for results in float32.
+ * Degree 4. Max error relative to the logarithm: 2^-42.216 = 1.958e-13
+ * with these coefficients, 2^-42.216 before rounding them.
+ */
+static inline double log_p_f32(double x) {
+    double y = 0x1.9c3b7bc00420bp-3;  /* 0.20128533057915407 */
+    y = fma(y, x, 0x1.c55103107791bp-3);  /* 0.22134592432025432 */
+    y = fma(y, x, 0x1.2496edcf65d1fp-2);  /* 0.2857319982371837 */
+    y = fma(y, x, 0x1.99998f28c8653p-2);  /* 0.39999984442156239 */
+    y = fma(y, x, 0x1.5555555923307p-1);  /* 0.66666666710952505 */
+    return y;
+}
+
+/* log1p_p_f32: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on
+ * 0 <= q <= 1/3; for results in float32.
+ * Degree 6. Max error relative to the logarithm: 2^-43.694 = 7.029e-14
+ * with these coefficients, 2^-43.694 before rounding them.
+ */
+static inline double log1p_p_f32(double x) {
+    double y = 0x1.99bb00f5e6ee3p-3;  /* 0.20006371260102815 */
+    y = fma(y, x, 0x1.20b42e862ba14p-3);  /* 0.14096866938548713 */
+    y = fma(y, x, 0x1.76e63202d03cdp-3);  /* 0.18305625029645825 */
+    y = fma(y, x, 0x1.c6faad2adb337p-3);  /* 0.22215781485592753 */
+    y = fma(y, x, 0x1.2492c07a1b3fbp-2);  /* 0.28571606393126076 */
+    y = fma(y, x, 0x1.9999980b736cdp-2);  /* 0.39999997682467098 */
+    y = fma(y, x, 0x1.5555555635661p-1);  /* 0.66666666676855979 */
+    return y;
+}
+
 /* ln 2 in pieces, float64: the leading 32 bits (k * LN2_F64_1 exact for |k| < 2^21),
  * the next 53 bits rounded to nearest, the rest. Their sum misses ln 2 by 2^-140.33.
  */
@@ -170,6 +212,7 @@ static const double LOG2E_F64 = 0x1.71547652b82fep+0;  /* 1.4426950408889634 */
 static const double LN2_F64_1 = 0x1.62e42fee00000p-1;  /* 0.69314718036912382 */
 static const double LN2_F64_2 = 0x1.a39ef35793c76p-33;  /* 1.9082149292705877e-10 */
 static const double LN2_F64_3 = 0x1.cc01f97b57a08p-87;  /* 1.1612227229362532e-26 */
+static const double LN2_F64 = 0x1.62e42fefa39efp-1;  /* 0.69314718055994529 */
 
 /* ln 2 in pieces, float32: the leading 14 bits (k * LN2_F32_1 exact for |k| < 2^10),
  * the next 24 bits rounded to nearest. Their sum misses ln 2 by 2^-39.144.

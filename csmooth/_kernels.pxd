@@ -176,7 +176,7 @@ ctypedef struct Kernels:
         int function, const double* x, double* y, Py_ssize_t n
     ) noexcept nogil
     bint (*map_unary_f32)(
-        int function, const float* x, float* y, Py_ssize_t n
+        int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
     ) noexcept nogil
     bint (*map_binary_f64)(
         int function, const double* x, const double* y, double* z, int32_t* marks, Py_ssize_t n

@@ -7,7 +7,8 @@ not settled, those of two arguments also which, by marks[i] other than 0.
 The functions that loop take `function` as a constant, of which the compiler keeps one branch.
 """
 from libc.math cimport fabs
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memset
 
 cimport csmooth._functions as accurate
 cimport csmooth._quick as quick
@@ -50,15 +51,6 @@ cdef inline double binary(
     if function == LOGADDEXP:
         return accurate.logaddexp(x, y, odd, unsettled)
     return accurate.logsubexp(x, y, odd, unsettled)
-
-
-cdef inline int32_t round_settled(double value, double size, float* y) noexcept nogil:
-    """value to float; 1 if its error may matter, or it is nan, else 0."""
-    cdef double margin = quick.margin(size)
-    cdef float low = <float>(value - margin)
-    cdef float high = <float>(value + margin)
-    y[0] = low
-    return 0 if low == high else 1
 
 
 # -------------------------------------------------------------------------------- one loop of each
@@ -184,30 +176,75 @@ cdef inline bint loop_logsubexp_f64(
     return any != 0
 
 
-cdef inline bint loop_unary_f32(
-    int function, const float* x, float* y, Py_ssize_t n
+cdef inline uint32_t steps_unary_f32(
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n, bint careful
 ) noexcept nogil:
+    """Up to PART elements; the sign bit tells whether one is not settled. Careful: the others are
+    marked."""
+    cdef Steps steps
     cdef Py_ssize_t i
-    cdef int32_t any = 0
-    cdef double value, size
+    cdef uint32_t mark, any = 0
+    cdef double value
+    if function != LOGIT:
+        for i in range(n):
+            steps.a[i] = quick.unary_ratio_f32(function, <double>x[i], careful, &steps.b[i])
     for i in range(n):
-        value = quick.unary_f32(function, <double>x[i], &size)
-        any |= round_settled(value, size, &y[i])
-    return any != 0
+        value = quick.unary_f32(function, <double>x[i], steps.a[i], steps.b[i], careful)
+        y[i] = <float>value
+        if careful:
+            mark = quick.is_open(function, x[i], value, y[i])
+            marks[i] = mark >> 31
+        else:
+            mark = quick.is_far(function, x[i]) | quick.is_close(value, quick.MARGIN_UNARY)
+        any |= mark
+    return any
+
+
+cdef inline bint loop_unary_f32(
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t part, size
+    cdef uint32_t open, any = 0
+    for part in range((n + PART - 1) // PART):
+        size = n - part * PART if n - part * PART < PART else PART
+        open = steps_unary_f32(function, x, y, marks, size, False)
+        if open >> 31:
+            any |= steps_unary_f32(function, x, y, marks, size, True)
+        else:
+            memset(marks, 0, size * sizeof(int32_t))
+        x += size
+        y += size
+        marks += size
+    return any >> 31
 
 
 cdef inline bint loop_binary_f32(
     int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef int32_t mark, any = 0
-    cdef double value, size
-    for i in range(n):
-        value = quick.binary_f32(function, <double>x[i], <double>y[i], &size)
-        mark = round_settled(value, size, &z[i])
-        marks[i] = mark
-        any |= mark
-    return any != 0
+    cdef Steps steps
+    cdef Py_ssize_t i, part, size
+    cdef uint32_t mark, any = 0
+    cdef double value, less
+    for part in range((n + PART - 1) // PART):
+        size = n - part * PART if n - part * PART < PART else PART
+        for i in range(size):
+            steps.a[i] = quick.binary_ratio_f32(
+                function, <double>x[i], <double>y[i], &steps.b[i]
+            )
+        for i in range(size):
+            value = quick.binary_f32(
+                function, <double>x[i], <double>y[i], steps.a[i], steps.b[i], &less
+            )
+            z[i] = <float>value
+            mark = quick.is_close(value, quick.MARGIN_BINARY)
+            mark |= quick.cancels(function, x[i], y[i], value, less, z[i])
+            marks[i] = mark >> 31
+            any |= mark
+        x += size
+        y += size
+        z += size
+        marks += size
+    return any >> 31
 
 
 # ------------------------------------------------------------------------------- the loop asked for
@@ -268,21 +305,21 @@ cdef inline bint map_binary_f64(
 
 
 cdef inline bint map_unary_f32(
-    int function, const float* x, float* y, Py_ssize_t n
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
     if function == SOFTPLUS:
-        return loop_unary_f32(SOFTPLUS, x, y, n)
+        return loop_unary_f32(SOFTPLUS, x, y, marks, n)
     if function == INV_SOFTPLUS:
-        return loop_unary_f32(INV_SOFTPLUS, x, y, n)
+        return loop_unary_f32(INV_SOFTPLUS, x, y, marks, n)
     if function == EXPIT:
-        return loop_unary_f32(EXPIT, x, y, n)
+        return loop_unary_f32(EXPIT, x, y, marks, n)
     if function == LOGIT:
-        return loop_unary_f32(LOGIT, x, y, n)
+        return loop_unary_f32(LOGIT, x, y, marks, n)
     if function == LOG_EXPIT:
-        return loop_unary_f32(LOG_EXPIT, x, y, n)
+        return loop_unary_f32(LOG_EXPIT, x, y, marks, n)
     if function == LOG1MEXP:
-        return loop_unary_f32(LOG1MEXP, x, y, n)
-    return loop_unary_f32(SILU, x, y, n)
+        return loop_unary_f32(LOG1MEXP, x, y, marks, n)
+    return loop_unary_f32(SILU, x, y, marks, n)
 
 
 cdef inline bint map_binary_f32(

@@ -8,20 +8,28 @@ f64: within 0.5 ULP and 2**-56 of the result, for arguments with |x| <= QUICK_LI
     is a quotient, which goes into the one division that the quotient or the logarithm needs. The
     steps to a result are functions of their own, for loops of their own: a processor does not look
     ahead far enough to overlap the elements of a loop that has all of them.
-f32: in plain double arithmetic, with the size of the terms that were added up: the error is below
-    2**-49 of it (a dozen roundings of 2**-53; 1.45 of them in the exponential). The result is
-    settled where all numbers within 2**-46 of it round to the same float. size is infinite where
-    the formula does not hold.
+f32: in double, with an error below 2**-40 of the result (of two arguments: 2**-35). It is settled
+    where all doubles so close round to the same float, which their bits tell.
+    Exponentials are quotients here, too, with |t| < 0.35 as one number, and so is what a logarithm
+    is taken of:
+    softplus  log(1 + e**x)   = positive part + log1p(e**-|x|)
+    log1mexp  log(1 - e**-y)  = log((e**y - 1) / e**y)
+    inv_softplus              = log(e**y - 1)
+    logit                     = log(p / (1 - p))
+    so that each function takes one division. Errors, relative: 2**-43.1 in the exponential, which
+    is at most 2**-42.2 of a logarithm; 2**-41.7 from the logarithm's polynomial, where the part
+    k ln 2 cancels a third of it. A sum of two arguments may cancel 5 bits more.
+    Nearly all arguments are near 0 and need no care. Where one of PART does, all of them are
+    computed again with it, which gives the same bits.
 """
 from libc.math cimport INFINITY, copysign, fabs
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from csmooth._elementary cimport (
-    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f64, exp_c_fast_f64, exp_fast,
-    fast_two_sum, fma, from_bits_f64, log1p_p_f64, log_p_f64, magic_of, power_of_two, reduce_exp,
-    split_exponent, two_sum,
+    BIAS_F64, BITS_2_52, EXPONENTS_1024, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f32, bits_f64,
+    exp_fast, fast_two_sum, fma, from_bits_f64, magic_of, power_of_two, two_sum,
 )
 from csmooth._kernels cimport (
-    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, SILU, SOFTPLUS,
+    EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
 )
 
 cdef extern from "_coefficients.h" nogil:
@@ -29,6 +37,10 @@ cdef extern from "_coefficients.h" nogil:
     double tanh_t_f64(double z, double zz) noexcept
     double log1p_r_f64(double z, double zz) noexcept
     double log_r_f64(double z, double zz) noexcept
+    double tanh_t_f32(double zz) noexcept
+    double log_p_f32(double zz) noexcept
+    double log1p_p_f32(double zz) noexcept
+    const double LN2_F64
 
 cdef enum:
     # exponentials of this size, and the low parts of pairs, are normal numbers
@@ -325,96 +337,182 @@ cdef inline double logsubexp_of(
 
 # ------------------------------------------------------------------------------------------- f32
 
-cdef inline double margin(double size) noexcept nogil:
-    return size * power_of_two(magic_of(<double>(BIAS_F64 - 46)))
+cdef enum:
+    # up to here no exponential is subnormal in float
+    NEAR = 87
+    # beyond, every function is 0 or its argument, to float's precision
+    FAR = 125
+    # in units of the last place of double, which are 2**-53 to 2**-52 of a number
+    MARGIN_UNARY = 1 << 13
+    MARGIN_BINARY = 1 << 18
 
 
 cdef inline double exponential(double x) noexcept nogil:
+    """e**x to 2**-52, for |x| <= QUICK_LIMIT."""
     cdef double e
     cdef double t = exp_fast(x, magic_of(<double>BIAS_F64), &e)
     return e * power_of_two(t)
 
 
-cdef inline double log1p_exp(double x) noexcept nogil:
-    """log1p(e**x) for x <= 0."""
-    cdef double e = exponential(x)
-    cdef double q = e / (2.0 + e)
-    cdef double z = q * q
-    return 2.0 * fma(q * z, log1p_p_f64(z, z * z), q)
+cdef inline double scaled(double m, double k) noexcept nogil:
+    """2**k m for normal numbers, with k in the low bits."""
+    return from_bits_f64(bits_f64(m) + (bits_f64(k) << 52))
 
 
-cdef inline double log_of(double a, double b, double k) noexcept nogil:
-    """log(2**k (1 + q) / (1 - q)) with q = a / b, |q| <= 0.1743."""
-    cdef double q = a / b
-    cdef double z = q * q
-    return fma(k, LN2_F64_1, fma(k, LN2_F64_2, q * fma(z, log_p_f64(z, z * z), 2.0)))
-
-
-cdef inline double log1mexp_of(double x, double* size) noexcept nogil:
-    """log(1 - e**x) for x < 0, relative to the exponential itself where that is below 0.29."""
-    cdef double r, r_lo, rr, k, m, s, u, y
-    cdef double scale = power_of_two(reduce_exp(x, magic_of(<double>BIAS_F64), &r, &r_lo))
-    # e**r - 1 to the precision of a double
+cdef inline double tanh_ratio(double x, double* k, bint near) noexcept nogil:
+    """t with e**x = 2**k (2 + t) / (2 - t), |t| < 0.35; where it is 0 if x is, relative to itself,
+    and if `near` so near other multiples of ln 2."""
+    cdef double magic = magic_of(<double>0)
+    cdef double r, rr, n
+    k[0] = fma(x, LOG2E_F64, magic)
+    n = k[0] - magic
+    r = fma(-n, LN2_F64_2, fma(-n, LN2_F64_1, x)) if near else fma(-n, LN2_F64, x)
     rr = r * r
-    u = fma(rr, fma(r, exp_c_fast_f64(r, rr), 0.5), r)
-    m = split_exponent((1.0 - scale) - scale * u, &k)
-    s = -fma(scale, u, scale) if x < -1.25 else m - 1.0
-    y = log_of(s, 1.0 + m, k)
-    size[0] = fabs(y) + fabs(k)
-    return y
+    return fma(rr * r, tanh_t_f32(rr), r)
 
 
-cdef inline double logit_of(double p, double* size) noexcept nogil:
-    """The logarithm of p / (1 - p); relative to 2 p - 1 near p = 1/2."""
-    cdef double k, m, y
-    cdef double d = 1.0 - p
-    m = split_exponent(p / d, &k)
-    # p / 2**k
-    m = m * d if k != 0 else p
-    y = log_of(m - d, m + d, k)
-    size[0] = fabs(y) + fabs(k)
-    return y
+cdef inline double log_quotient(double a, double b, double difference) noexcept nogil:
+    """log(a / b), relative to `difference` where that, a - b, is small beside b."""
+    cdef int64_t exponents = bits_f64(a) - bits_f64(b) + (EXPONENTS_1024 + (<int64_t>1 << 51))
+    cdef int64_t biased = <int64_t>(<uint64_t>exponents >> 52)
+    cdef double k = from_bits_f64(biased | BITS_2_52) - 4503599627371520.0  # 2**52 + 1024
+    cdef double m = from_bits_f64(bits_f64(a) - ((biased - 1024) << 52))
+    cdef double q, z
+    q = (difference if k == 0 else m - b) / (m + b)
+    z = q * q
+    return fma(k, LN2_F64, q * fma(z, log_p_f32(z), 2.0))
 
 
-cdef inline double unary_f32(int function, double x, double* size) noexcept nogil:
-    """The function of a float, and the size of its error in units of 2**-49."""
-    cdef double y
-    if function == LOG1MEXP:
-        y = log1mexp_of(x, size)
-        size[0] = size[0] if (x < 0) & (x >= -QUICK_LIMIT) else INFINITY
-        return y
-    if function == INV_SOFTPLUS:
-        y = x + log1mexp_of(-x, size)
-        size[0] = size[0] + x if (x > 0) & (x <= QUICK_LIMIT) else INFINITY
-        return y
+cdef inline double plus_log1p(double x, double t, double k) noexcept nogil:
+    """x + log1p(2**k (2 + t) / (2 - t)), for k <= 0."""
+    cdef double m = scaled(2.0 + t, k)
+    cdef double n = 2.0 - t
+    cdef double q = m / (m + (n + n))
+    cdef double z = q * q
+    return fma(q, fma(z, log1p_p_f32(z), 2.0), x)
+
+
+cdef inline double log_expm1(bint less, double t, double k) noexcept nogil:
+    """log(e**y - 1) for y > 0, `less` y; e**y = 2**k (2 + t) / (2 - t)."""
+    cdef double s = scaled(1.0, k)
+    cdef double n = 2.0 - t
+    # (e**y - 1) n, and its difference from n: this is small only for k = 1
+    cdef double a = fma(t, 1.0 + s, fma(2.0, s, -2.0))
+    if less:
+        return log_quotient(a, scaled(2.0 + t, k), -n)
+    return log_quotient(a, n, 4.0 * t)
+
+
+cdef inline double within(double x) noexcept nogil:
+    """x, not beyond FAR; nan for nan."""
+    x = FAR if x > FAR else x
+    return -FAR if x < -FAR else x
+
+
+cdef inline double unary_ratio_f32(
+    int function, double x, bint careful, double* k
+) noexcept nogil:
+    """The first step of all but logit: the exponential that the function is made of. `careful`:
+    not for |x| <= NEAR alone."""
+    x = within(x) if careful else x
+    if is_quotient(function):
+        return tanh_ratio(-x, k, False)
+    x = fabs(x)
+    if (function == SOFTPLUS) | (function == LOG_EXPIT):
+        return tanh_ratio(-x, k, False)
+    return tanh_ratio(x, k, function == INV_SOFTPLUS)
+
+
+cdef inline double unary_f32(
+    int function, double x, double t, double k, bint careful
+) noexcept nogil:
+    """The second step."""
+    cdef double n, y
     if function == LOGIT:
-        y = logit_of(x, size)
-        size[0] = size[0] if (x > 0) & (x < 1) else INFINITY
-        return y
+        return log_quotient(x, 1.0 - x, x - (1.0 - x))
     if function == SOFTPLUS:
-        y = (x if x > 0 else 0.0) + log1p_exp(-fabs(x))
-    elif function == LOG_EXPIT:
-        y = -((-x if x < 0 else 0.0) + log1p_exp(-fabs(x)))
-    elif function == EXPIT:
-        y = 1.0 / (1.0 + exponential(-x))
-    else:
-        y = x / (1.0 + exponential(-x))
-    size[0] = fabs(y) if fabs(x) <= QUICK_LIMIT else INFINITY
-    return y
+        return plus_log1p(positive_part(x), t, k)
+    if function == LOG_EXPIT:
+        return -plus_log1p(positive_part(-x), t, k)
+    if function == LOG1MEXP:
+        return log_expm1(True, t, k)
+    if function == INV_SOFTPLUS:
+        y = log_expm1(False, t, k)
+        return x if careful & (x > FAR) else y
+    n = 2.0 - t
+    y = n
+    if function == SILU:
+        y = n * (-FAR if careful & (x < -FAR) else x)
+    return y / (n + scaled(2.0 + t, k))
 
 
-cdef inline double binary_f32(int function, double x, double y, double* size) noexcept nogil:
-    cdef double m, n, d, z
+cdef inline uint32_t is_far(int function, float x) noexcept nogil:
+    """The sign bit: whether |x| is above NEAR, x outside of the domain or at its end, or the result
+    subnormal. By integers, whose order is that of numbers of one sign."""
+    cdef uint32_t near = 0x42ae0000  # the bits of 87.0
+    cdef uint32_t bits = bits_f32(x)
+    cdef uint32_t size = bits & 0x7fffffff
+    if function == LOGIT:
+        return (bits - 1) | (0x3f800000 - 1 - bits)  # between 0 and 1.0
+    if function == INV_SOFTPLUS:
+        return (bits - 1) | (near - bits)
+    if function == LOG1MEXP:
+        bits = bits ^ (<uint32_t>1 << 31)
+        return (bits - 1) | (near - bits)
+    if function == SILU:
+        return (near - size) | ((size - 0x01000000) & (0 - size))  # 2**-125, and not 0
+    return near - size
+
+
+cdef inline uint32_t is_close(double value, uint32_t margin) noexcept nogil:
+    """The sign bit: whether the value is within the margin of the middle of two floats."""
+    # of the 29 bits that a float has not, the middle is the first
+    cdef uint32_t rest = (<uint32_t>bits_f64(value) + (margin - (1 << 28))) & ((1 << 29) - 1)
+    return rest - 2 * margin
+
+
+cdef inline uint32_t is_open(int function, float x, double value, float y) noexcept nogil:
+    """The same for a careful result of any argument: whether another double within the margin may
+    not round to y as the value does, or the steps do not hold."""
+    cdef uint32_t size = bits_f32(y) & 0x7fffffff
+    cdef bint outside = (x != x) | ((size - 1) < 0x00800000)  # subnormal
+    if function == LOG1MEXP:
+        outside |= not x < 0
+    elif function == INV_SOFTPLUS:
+        outside |= not x > 0
+    elif function == LOGIT:
+        outside |= (not x > 0) | (not x < 1)
+    return is_close(value, MARGIN_UNARY) | (<uint32_t>outside << 31)
+
+
+cdef inline double binary_ratio_f32(
+    int function, double x, double y, double* k
+) noexcept nogil:
+    """The first step of logaddexp and logsubexp: the exponential of -|x - y|, of x - y."""
+    cdef double d = x - y
+    d = fabs(d) if function == LOGADDEXP else d
+    d = FAR if d > FAR else d
+    return tanh_ratio(-d if function == LOGADDEXP else d, k, False)
+
+
+cdef inline double binary_f32(
+    int function, double x, double y, double t, double k, double* part
+) noexcept nogil:
+    """The second step: the sum of an argument and a part."""
     if function == LOGADDEXP:
-        m = x if x > y else y
-        n = y if x > y else x
-        d = n - m
-        d = -QUICK_LIMIT if d < -QUICK_LIMIT else d
-        z = log1p_exp(d)
-        # d is rounded
-        size[0] = fma(z, 1.0 - d, fabs(m)) if m != 0 else INFINITY
-        return m + z
-    d = y - x
-    z = log1mexp_of(d, size)
-    size[0] = size[0] + fabs(x) if (d < 0) & (d >= -QUICK_LIMIT) else INFINITY
-    return x + z
+        part[0] = plus_log1p(0.0, t, k)
+        return (x if x > y else y) + part[0]
+    part[0] = log_expm1(True, t, k)
+    return x + part[0]
+
+
+cdef inline uint32_t cancels(
+    int function, float x, float y, double value, double part, float z
+) noexcept nogil:
+    """The sign bit: whether the sum cancels so far that the margin would not do, is 0, subnormal or
+    nan, or the steps do not hold."""
+    cdef uint32_t size = bits_f32(z) & 0x7fffffff
+    cdef bint outside = not fabs(value) * 32.0 >= fabs(part)
+    if function == LOGSUBEXP:
+        outside |= not x > y
+    return (<uint32_t>outside << 31) | (size - 0x00800001)

@@ -11,11 +11,11 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.math cimport NAN, fabs
-from libc.stdint cimport int32_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t
 
 from csmooth._complex cimport ComplexLogSum, ComplexRow, complex_log_sums
 from csmooth._dispatch cimport kernels
-from csmooth._elementary cimport bits_f32, bits_f64, from_bits_f32, real
+from csmooth._elementary cimport bits_f32, from_bits_f32, real
 from csmooth._kernels cimport (
     BINARY_FUNCTIONS, EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU,
     SOFTPLUS, UNARY_FUNCTIONS, WIDTH, LogSum,
@@ -129,9 +129,25 @@ cdef inline Py_ssize_t whole_vectors(Py_ssize_t n) noexcept nogil:
     return (n + PADDING - 1) // PADDING * PADDING
 
 
-cdef inline int is_middle(real x) noexcept nogil:
-    """1 in the middle of two bfloat16: elsewhere rounding a float again is rounding once."""
-    return (bits_f32(<float>x) & 0xffff) == 0x8000
+cdef inline bint is_half(const Loop* loop) noexcept nogil:
+    return loop.type.type_number == cnp.NPY_FLOAT16 or loop.type.type_number == BFLOAT16
+
+
+cdef inline void mark_middles(
+    const Loop* loop, const float* y, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    """Mark the middles of two float16 or bfloat16: elsewhere rounding a float again is rounding
+    once. Subnormal float16 are marked all."""
+    cdef Py_ssize_t i
+    cdef uint32_t bits
+    if loop.type.type_number == BFLOAT16:
+        for i in range(n):
+            marks[i] |= (bits_f32(y[i]) & 0xffff) == 0x8000
+    else:
+        for i in range(n):
+            bits = bits_f32(y[i])
+            marks[i] |= (bits & 0x1fff) == 0x1000
+            marks[i] |= (bits & 0x7fffffff) - 1 < 0x38800000 - 1  # 2**-14
 
 
 cdef inline float to_odd(double x) noexcept nogil:
@@ -147,20 +163,9 @@ cdef inline real settled_value(const Loop* loop, double x, real of_kind) noexcep
     """A result of the accurate kernel, as the loop's own arithmetic keeps it; one nan."""
     x = x if x == x else NAN
     if real is float:
-        return to_odd(x) if loop.type.type_number == BFLOAT16 else <float>x
+        return to_odd(x) if is_half(loop) else <float>x
     else:
         return x
-
-
-cdef inline bint mark_halves(const double* y, int32_t* marks, Py_ssize_t n) noexcept nogil:
-    """Mark what lies within 8 ULP of a float16 or of the middle of two: 12 bits and zeros."""
-    cdef Py_ssize_t i
-    cdef int32_t any = 0
-    for i in range(n):
-        # the last 41 bits of 52
-        marks[i] |= <uint64_t>(bits_f64(y[i]) + 8) << 23 < <uint64_t>16 << 23
-        any |= marks[i]
-    return any != 0
 
 
 cdef inline Py_ssize_t marked(
@@ -169,56 +174,42 @@ cdef inline Py_ssize_t marked(
     """The number of marked elements from `start` on, at most CHUNK, and their places, the first
     repeated to whole vectors; start moves on to where the others are.
 
-    Few are marked: eight at a time are passed over. n is a number of whole vectors.
+    Few are marked: PADDING at a time are passed over. n is a number of whole vectors.
     """
     cdef Py_ssize_t i, count = 0
     cdef int32_t any
-    while start[0] < n and count <= CHUNK - 8:
+    while start[0] < n and count <= CHUNK - PADDING:
         any = 0
-        for i in range(8):
+        for i in range(PADDING):
             any |= marks[start[0] + i]
         if any:
-            for i in range(start[0], start[0] + 8):
+            for i in range(start[0], start[0] + PADDING):
                 places[count] = <int>i
                 count += marks[i] != 0
-        start[0] += 8
+        start[0] += PADDING
     for i in range(count, whole_vectors(count)):
         places[i] = places[0]
     return count
 
 
 cdef bint settle_unary(
-    const Loop* loop, const real* x, real* y, Py_ssize_t n, bint halves, bint all_of_them
+    const Loop* loop, const real* x, real* y, const int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
-    """By the accurate kernel: floats all, or those that are the middle of two bfloat16; doubles
-    outside the quick kernel's limit, and those that may be rounded to the wrong float16. n is a
-    number of whole vectors. The value tells whether a number has given nan: no quick kernel settles
-    such a one."""
+    """The marked elements by the accurate kernel. n is a number of whole vectors. The value tells
+    whether a number has given nan: no quick kernel settles such a one."""
     cdef double values[CHUNK]
-    cdef int32_t marks[CHUNK]
     cdef int places[CHUNK]
-    cdef Py_ssize_t chunk, start, first, m, count, i
+    cdef Py_ssize_t start = 0, count, padded, i
     cdef bint invalid = False
-    for chunk in range((n + CHUNK - 1) // CHUNK):
-        start = chunk * CHUNK
-        first = 0
-        m = min(<Py_ssize_t>CHUNK, n - start)
-        for i in range(m):
-            if real is float:
-                marks[i] = all_of_them or is_middle(y[start + i])
-            else:
-                marks[i] = outside(loop.function, x[start + i]) < 0
-        if real is double and halves:
-            mark_halves(y + start, marks, m)
-        count = marked(marks, &first, m, places)
-        for i in range(whole_vectors(count)):
-            values[i] = x[start + places[i]]
-        kernels.map_unary(
-            loop.function, values, values, whole_vectors(count), real is float or halves
-        )
+    while start < n:
+        count = marked(marks, &start, n, places)
+        padded = whole_vectors(count)
+        for i in range(padded):
+            values[i] = x[places[i]]
+        kernels.map_unary(loop.function, values, values, padded, real is float)
         for i in range(count):
-            invalid |= (values[i] != values[i]) & (x[start + places[i]] == x[start + places[i]])
-            y[start + places[i]] = settled_value(loop, values[i], y[0])
+            invalid |= (values[i] != values[i]) & (x[places[i]] == x[places[i]])
+            y[places[i]] = settled_value(loop, values[i], y[0])
     return invalid
 
 
@@ -228,12 +219,12 @@ cdef inline void run_unary(
 ) noexcept nogil:
     cdef real x_buffer[CHUNK]
     cdef real y_buffer[CHUNK]
+    cdef int32_t marks[LONG_CHUNK]
     cdef const real* x
     cdef real* y
     cdef char* p
     cdef Py_ssize_t start = 0, n, padded, i
     cdef bint open
-    cdef bint halves = loop.type.type_number == cnp.NPY_FLOAT16
     # in place where nothing that is still to be read lies
     cdef bint direct = (
         loop.type.type_number == own_number(of_kind)
@@ -249,12 +240,17 @@ cdef inline void run_unary(
         p = args[1] + start * steps[1]
         y = <real*>p if direct and padded == n else &y_buffer[0]
         if real is float:
-            open = kernels.map_unary_f32(loop.function, x, y, padded)
+            open = kernels.map_unary_f32(loop.function, x, y, marks, padded)
+            if is_half(loop):
+                mark_middles(loop, y, marks, padded)
+                open = True
         else:
-            open = kernels.map_unary_f64(loop.function, x, y, padded) or halves
-        if open or loop.type.type_number == BFLOAT16:
-            if settle_unary(loop, x, y, padded, halves, open):
-                invalid[0] = loop.checks
+            open = kernels.map_unary_f64(loop.function, x, y, padded)
+            if open:
+                for i in range(padded):
+                    marks[i] = outside(loop.function, x[i]) < 0
+        if open and settle_unary(loop, x, y, marks, padded):
+            invalid[0] = loop.checks
         if y != <real*>p:
             unconvert(&loop.type, p, steps[1], n, y)
         start += n
@@ -266,10 +262,10 @@ cdef void loop_unary(
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
     cdef int before = raised()
-    if loop.type.type_number == cnp.NPY_FLOAT or loop.type.type_number == BFLOAT16:
-        run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
-    else:
+    if loop.type.type_number == cnp.NPY_DOUBLE:
         run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
+    else:
+        run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
     restore(before)
     if invalid:
         feraiseexcept(FE_INVALID)
@@ -336,7 +332,7 @@ cdef double settle(int function, double x, double y, bint rounds) noexcept nogil
     cdef int sign
     terms[:] = [x, y]
     weights[:] = [1.0, -1.0]
-    task.single = task.is_log = task.baseline = False
+    task.single = task.is_log = task.baseline = task.halves = False
     task.crew = NULL
     task.reduces = True
     task.rounds = rounds
@@ -424,14 +420,11 @@ cdef inline void run_binary(
         z = <real*>p if direct and padded == n else &z_buffer[0]
         if real is float:
             open = kernels.map_binary_f32(loop.function, x, y, z, marks, padded)
-            if loop.type.type_number == BFLOAT16:
-                for i in range(padded):
-                    marks[i] |= is_middle(z[i])
+            if is_half(loop):
+                mark_middles(loop, z, marks, padded)
                 open = True
         else:
             open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
-            if loop.type.type_number == cnp.NPY_FLOAT16:
-                open = mark_halves(z, marks, padded)
         if open and settle_binary(loop, x, y, z, marks, padded):
             invalid[0] = loop.checks
         if z != <real*>p:
@@ -445,10 +438,10 @@ cdef void loop_binary(
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
     cdef int before = raised()
-    if loop.type.type_number == cnp.NPY_FLOAT or loop.type.type_number == BFLOAT16:
-        run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
-    else:
+    if loop.type.type_number == cnp.NPY_DOUBLE:
         run_binary(loop, args, dimensions[0], steps, &invalid, <double>0)
+    else:
+        run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
     restore(before)
     if invalid:
         feraiseexcept(FE_INVALID)

@@ -31,10 +31,11 @@ cdef inline real unary(int function, real x, bint checks) noexcept nogil:
     """The element-wise function of one number, in the steps of run_unary in _ufuncs.pyx."""
     cdef int before = raised()
     cdef double wide = x, value
+    cdef int32_t mark
     cdef bint open
     cdef real y
     if real is float:
-        open = kernels.map_unary_f32(function, &x, &y, 1)
+        open = kernels.map_unary_f32(function, &x, &y, &mark, 1)
     else:
         open = kernels.map_unary_f64(function, &x, &y, 1)
     if open:

@@ -176,6 +176,46 @@ def test_same_bits_wherever_an_element_lies(name, dtype, rng):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_narrow_results_are_those_of_float64_rounded(name, dtype, rng):
+    """The truth is within 1 ULP of the float64 result: what it rounds to is one of two numbers, and
+    nearly always one. Arguments of all bit patterns, and ordinary ones."""
+    function = getattr(csmooth, name)
+    unsigned = f"u{np.dtype(dtype).itemsize}"
+    patterns = [
+        rng.integers(0, np.iinfo(unsigned).max, 50000, unsigned, endpoint=True).view(dtype)
+        for _ in range(function.nin)
+    ]
+    with np.errstate(all="ignore"):
+        for args in (patterns, arguments(name, 50000, dtype, rng)):
+            got = function(*args)
+            wide = function(*(a.astype("float64") for a in args))
+            ends = [np.nextafter(wide, end).astype(dtype) for end in (-np.inf, np.inf)]
+            same = (got == ends[0]) | (got == ends[1]) | (np.isnan(got) & np.isnan(wide))
+            assert same.all(), [a[~same][:3] for a in (*args, got, *ends)]
+            assert np.mean((ends[0] == ends[1]) | np.isnan(wide)) > 0.9
+            signed = ~np.isnan(wide)
+            np.testing.assert_array_equal(np.signbit(got[signed]), np.signbit(wide[signed]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_that_need_care_leave_their_neighbours_alone(name, rng):
+    function = getattr(csmooth, name)
+    args = arguments(name, 1000, "float32", rng)
+    with np.errstate(all="ignore"):
+        whole = bits(function(*args))
+        for value in (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -95.0, 95.0, -3e38, 3e38):
+            places = rng.choice(1000, 5, replace=False)
+            changed = tuple(a.copy() for a in args)
+            for a in changed:
+                a[places] = value
+            alone = bits(function(*(np.full(1, value, "float32") for _ in args)))
+            got = bits(function(*changed))
+            np.testing.assert_array_equal(got[places], np.full(5, alone[0]))
+            np.testing.assert_array_equal(np.delete(got, places), np.delete(whole, places))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_out_where_and_overlap(name, dtype, rng):
     function = getattr(csmooth, name)

@@ -236,6 +236,18 @@ def c_pair_polynomial(name: str, values: Sequence[mpf], pairs: int) -> list[str]
     return [*text, "    *value = high;", "    *value_lo = low;", "}", ""]
 
 
+def c_horner(name: str, values: Sequence[mpf]) -> list[str]:
+    """The same of x alone, by Horner's rule: the fewest steps, where they need not be quick."""
+    top, *lower = reversed(values)
+    return [
+        f"static inline double {name}(double x) {{",
+        f"    double y = {c_double(top)};  /* {mpmath.nstr(top, 17)} */",
+        *(f"    y = fma(y, x, {c_double(value)});  /* {mpmath.nstr(value, 17)} */"
+          for value in lower),
+        "    return y;", "}", "",
+    ]  # fmt: skip
+
+
 def c_scalar(name: str, value: mpf, single: bool = False) -> str:
     kind, literal = ("float", c_float(value)) if single else ("double", c_double(value))
     return f"static const {kind} {name} = {literal};  /* {mpmath.nstr(value, 17)} */"
@@ -324,6 +336,11 @@ def logarithm(q_limit: mpf) -> Approximation:
 LOG, LOG_UNIT = logarithm(LOG_Q_LIMIT), logarithm(UNIT_Q_LIMIT)
 LOG_BITS = logarithm(BITS_Q_LIMIT)
 
+# bits(a) - bits(b), in units of 2**52, is log2(a / b) to 0.0861: so far is log2(1 + f) above f.
+# Rounded to a whole number it leaves a quotient between 2**-0.5861 and 2**0.5861.
+COARSE_Q_LIMIT = mpmath.tanh((mpf(1) / 2 + mpf("0.0861")) * LN2 / 2)
+LOG_COARSE = logarithm(COARSE_Q_LIMIT)
+
 
 def exp_section() -> list[str]:
     interval = f"|r| <= ln2/2 * (1 + 2^-10) = {mpmath.nstr(EXP_LIMIT, 8)}"
@@ -365,6 +382,17 @@ def exp_section() -> list[str]:
         )
     )
     lines.extend(c_polynomial("tanh_t_f64", coefficients))
+    degree, ideal = smallest_degree(TANH, mpf(2) ** -43)
+    coefficients = round_in_turn(TANH, degree, 53)
+    error = max_error(TANH, coefficients)
+    lines.extend(
+        c_comment(
+            f"tanh_t_f32: the same for results in float32.\nDegree {degree}. Max error of exp(r), "
+            f"relative: {log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
+            f"{log2(ideal)} before rounding them."
+        )
+    )
+    lines.extend(c_horner("tanh_t_f32", coefficients))
     return lines
 
 
@@ -435,6 +463,22 @@ def log_section() -> list[str]:
         divisor=8,
         unit=2,
     )
+    for name, problem, interval in (
+        ("log_p_f32", LOG_COARSE, f"|q| <= {mpmath.nstr(COARSE_Q_LIMIT, 8)}"),
+        ("log1p_p_f32", LOG_UNIT, "0 <= q <= 1/3"),
+    ):
+        degree, ideal = smallest_degree(problem, mpf(2) ** -42)
+        coefficients = round_in_turn(problem, degree, 53)
+        error = max_error(problem, coefficients)
+        lines.extend(
+            c_comment(
+                f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n{interval}; for "
+                f"results in float32.\nDegree {degree}. Max error relative to the logarithm: "
+                f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
+                f"{log2(ideal)} before rounding them."
+            )
+        )
+        lines.extend(c_horner(name, coefficients))
     return lines
 
 
@@ -460,6 +504,7 @@ def reduction_section() -> list[str]:
         c_scalar("LN2_F64_1", first),
         c_scalar("LN2_F64_2", second),
         c_scalar("LN2_F64_3", third),
+        c_scalar("LN2_F64", rounded(LN2, 53)),
         "",
         *c_comment(
             "ln 2 in pieces, float32: the leading 14 bits (k * LN2_F32_1 exact for |k| < 2^10),\n"

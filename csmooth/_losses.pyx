@@ -23,8 +23,7 @@ from csmooth._kernels cimport (
     SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
-    MAX_DIMS, Operand, convert, gather, is_simple, prefetch, prefetch_written, scatter, unconvert,
-    unpack_columns,
+    MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
 )
 from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
@@ -155,22 +154,6 @@ cdef inline Row row_beside(const Task* task, const Row* leader, int w) noexcept 
     return row
 
 
-cdef inline void fetch_next(
-    const Task* task, const Operand* x, const char* row, bint written
-) noexcept nogil:
-    """Asks for the row behind this one, if rows lie as they are used and fit into the cache: while
-    one is computed, nothing else would be read."""
-    cdef Py_ssize_t i, size = task.rows.length * (4 if task.single else 8)
-    cdef char* next = <char*>row + x.outer_strides[task.rows.outer_dims - 1]
-    if not x.direct or task.rows.length > BLOCK:
-        return
-    for i in range(0, size, 64):
-        if written:
-            prefetch_written(next + i)
-        else:
-            prefetch(next + i)
-
-
 cdef void skip_row(
     real kind, const Task* task, const Row* row, TargetBlock* block, int w
 ) noexcept nogil:
@@ -267,9 +250,6 @@ cdef void target_row(
     if not isfinite(m):
         special_row(kind, task, row, block, w)
         return
-    fetch_next(task, &task.x, row.x, False)
-    if row.out != NULL:
-        fetch_next(task, &task.out, row.out, True)
     at_target = load(task, row, target, 1, &buffer[0])[0]
     shift_to(m, origin_for(m), &shift)
     if keeps:
@@ -1233,9 +1213,6 @@ cdef void product_row(
             sum_of_factors(kind, call, row, True, &total)
             has_exact = True
     exact = total
-    fetch_next(task, &task.x, row.x, False)
-    fetch_next(task, &call.given, row.weights, False)
-    fetch_next(task, &task.out, row.out, True)
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
         y = factor_of(task, &task.x, row.x, start, n, &y_buffer[0])

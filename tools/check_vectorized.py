@@ -120,9 +120,9 @@ KERNELS += [
     Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 8, 3),
 ]
 KERNELS += [
-    Kernel(rf"fuse_{version}__.*_loss_kernels_{name}", "f64", "fma", least, loops)
+    Kernel(rf"fuse_{version}__.*_loss_kernels_{name}", "f64", "fma", least, unrolled=True)
     for version in range(2)
-    for name, least, loops in (("row_vjp", 8, 1), ("rows_vjp", 8, 1), ("settle_open", 16, 1))
+    for name, least in (("row_vjp", 8), ("rows_vjp", 8), ("settle_open", 16))
 ]
 # log-shares are computed in double for both
 KERNELS += [

@@ -23,9 +23,9 @@ Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512
 Losses leave as pairs, so that their sum and mean are rounded once.
 Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - e**y sum g:
     The quick way. double: the sum as a pair, e**y as one to 2**-58; good where the difference is
-    at least an eighth of g. float: in plain double arithmetic, e**y to 2**-33 and the sum to 2**-36.9;
-    good from 2**-7 of g on. A dot that is good to 2**-45.9 of its terms' sizes will do for
-    differences of 2**-20 of these.
+    at least an eighth of g. float: in plain double arithmetic, e**y to 2**-33 and the sum to
+    2**-36.9; good from 2**-7 of g on. A dot that is good to 2**-45.9 of its terms' sizes will do
+    for differences of 2**-20 of these.
     What cancels by more, or may be subnormal, is nan at first, collected from several rows and
     computed again, with exponentials good to 2**-73 and the exact sum.
     Short rows lie one behind the other: their elements are worked on in one loop, from sums that

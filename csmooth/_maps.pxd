@@ -195,7 +195,7 @@ cdef inline uint32_t steps_unary_f32(
             mark = quick.is_open(function, x[i], value, y[i])
             marks[i] = mark >> 31
         else:
-            mark = quick.is_far(function, x[i]) | quick.is_close(value, quick.MARGIN_UNARY)
+            mark = quick.is_far(function, x[i]) | quick.is_close(value)
         any |= mark
     return any
 
@@ -223,7 +223,7 @@ cdef inline bint loop_binary_f32(
 ) noexcept nogil:
     cdef Steps steps
     cdef Py_ssize_t i, part, size
-    cdef uint32_t mark, any = 0
+    cdef int32_t mark, any = 0
     cdef double value, less
     for part in range((n + PART - 1) // PART):
         size = n - part * PART if n - part * PART < PART else PART
@@ -235,16 +235,14 @@ cdef inline bint loop_binary_f32(
             value = quick.binary_f32(
                 function, <double>x[i], <double>y[i], steps.a[i], steps.b[i], &less
             )
-            z[i] = <float>value
-            mark = quick.is_close(value, quick.MARGIN_BINARY)
-            mark |= quick.cancels(function, x[i], y[i], value, less, z[i])
-            marks[i] = mark >> 31
+            mark = quick.round_sum(function, x[i], y[i], value, less, &z[i])
+            marks[i] = mark
             any |= mark
         x += size
         y += size
         z += size
         marks += size
-    return any >> 31
+    return any != 0
 
 
 # ------------------------------------------------------------------------------- the loop asked for

@@ -8,8 +8,8 @@ f64: within 0.5 ULP and 2**-56 of the result, for arguments with |x| <= QUICK_LI
     is a quotient, which goes into the one division that the quotient or the logarithm needs. The
     steps to a result are functions of their own, for loops of their own: a processor does not look
     ahead far enough to overlap the elements of a loop that has all of them.
-f32: in double, with an error below 2**-40 of the result (of two arguments: 2**-35). It is settled
-    where all doubles so close round to the same float, which their bits tell.
+f32: in double, with an error below 2**-40 of the result, or of a part of the sum that it is. It is
+    settled where all doubles so close round to the same float.
     Exponentials are quotients here, too, with |t| < 0.35 as one number, and so is what a logarithm
     is taken of:
     softplus  log(1 + e**x)   = positive part + log1p(e**-|x|)
@@ -18,7 +18,7 @@ f32: in double, with an error below 2**-40 of the result (of two arguments: 2**-
     logit                     = log(p / (1 - p))
     so that each function takes one division. Errors, relative: 2**-43.1 in the exponential, which
     is at most 2**-42.2 of a logarithm; 2**-41.7 from the logarithm's polynomial, where the part
-    k ln 2 cancels a third of it. A sum of two arguments may cancel 5 bits more.
+    k ln 2 cancels a third of it.
     Nearly all arguments are near 0 and need no care. Where one of PART does, all of them are
     computed again with it, which gives the same bits.
 """
@@ -342,9 +342,8 @@ cdef enum:
     NEAR = 87
     # beyond, every function is 0 or its argument, to float's precision
     FAR = 125
-    # in units of the last place of double, which are 2**-53 to 2**-52 of a number
-    MARGIN_UNARY = 1 << 13
-    MARGIN_BINARY = 1 << 18
+    # 2**-40 of a number, in units of its last place, which are 2**-53 to 2**-52 of it
+    MARGIN = 1 << 13
 
 
 cdef inline double exponential(double x) noexcept nogil:
@@ -464,11 +463,12 @@ cdef inline uint32_t is_far(int function, float x) noexcept nogil:
     return near - size
 
 
-cdef inline uint32_t is_close(double value, uint32_t margin) noexcept nogil:
+cdef inline uint32_t is_close(double value) noexcept nogil:
     """The sign bit: whether the value is within the margin of the middle of two floats."""
     # of the 29 bits that a float has not, the middle is the first
-    cdef uint32_t rest = (<uint32_t>bits_f64(value) + (margin - (1 << 28))) & ((1 << 29) - 1)
-    return rest - 2 * margin
+    cdef uint32_t offset = <uint32_t>MARGIN - (1 << 28)
+    cdef uint32_t rest = (<uint32_t>bits_f64(value) + offset) & ((1 << 29) - 1)
+    return rest - 2 * MARGIN
 
 
 cdef inline uint32_t is_open(int function, float x, double value, float y) noexcept nogil:
@@ -482,7 +482,7 @@ cdef inline uint32_t is_open(int function, float x, double value, float y) noexc
         outside |= not x > 0
     elif function == LOGIT:
         outside |= (not x > 0) | (not x < 1)
-    return is_close(value, MARGIN_UNARY) | (<uint32_t>outside << 31)
+    return is_close(value) | (<uint32_t>outside << 31)
 
 
 cdef inline double binary_ratio_f32(
@@ -506,13 +506,17 @@ cdef inline double binary_f32(
     return x + part[0]
 
 
-cdef inline uint32_t cancels(
-    int function, float x, float y, double value, double part, float z
+cdef inline bint round_sum(
+    int function, float x, float y, double value, double part, float* z
 ) noexcept nogil:
-    """The sign bit: whether the sum cancels so far that the margin would not do, is 0, subnormal or
-    nan, or the steps do not hold."""
-    cdef uint32_t size = bits_f32(z) & 0x7fffffff
-    cdef bint outside = not fabs(value) * 32.0 >= fabs(part)
+    """The sum to float; whether another double within its error may round elsewhere, or z is 0 or
+    nan, or the steps do not hold. The error is 2**-40 of the part, and of the sum a rounding."""
+    cdef double error = fma(
+        fabs(part), power_of_two(magic_of(<double>(BIAS_F64 - 40))),
+        fabs(value) * power_of_two(magic_of(<double>(BIAS_F64 - 51)))
+    )
+    cdef float high = <float>(value + error)
+    z[0] = <float>(value - error)
     if function == LOGSUBEXP:
-        outside |= not x > y
-    return (<uint32_t>outside << 31) | (size - 0x00800001)
+        return (not z[0] == high) | (z[0] == 0) | (not x > y)
+    return (not z[0] == high) | (z[0] == 0)

@@ -396,7 +396,7 @@ cdef inline void run_binary(
     cdef const real* y
     cdef real* z
     cdef char* p
-    cdef Py_ssize_t start = 0, n, padded, i, size = CHUNK
+    cdef Py_ssize_t start = 0, n, padded, size = CHUNK
     cdef bint open
     cdef bint direct = (
         loop.type.type_number == own_number(of_kind)

@@ -18,14 +18,14 @@ from math import lcm
 UNIT_BITS = 1074
 # Bits by which a value must exceed the bound of its error before it is rounded to 53.
 MARGIN = 64
-# A logarithm known to be below 2**-1200 underflows whatever its digits.
-UNDERFLOW_BITS = 1200
+# A logarithm that many bits below the smallest subnormal underflows whatever its digits.
+UNDERFLOW_BITS = 126
 
 
-def units(x):
-    """The finite float ``x`` as an integer number of 2**-1074."""
+def units(x, bits=UNIT_BITS):
+    """The finite float ``x`` as an integer number of 2**-bits."""
     numerator, denominator = x.as_integer_ratio()
-    return numerator * ((1 << UNIT_BITS) // denominator)
+    return numerator * ((1 << bits) // denominator)
 
 
 @cache
@@ -85,16 +85,32 @@ def log_abs_sum(a, b):
     value : float
         log |sum|, correctly rounded; -inf for an exact zero.
     """
+    sign, value, bits = log_abs_sum_fixed(a, b)
+    # division of integers is correctly rounded, into the subnormals
+    return sign, value / (1 << bits) if sign else float("-inf")
+
+
+def log_abs_sum_fixed(a, b, unit_bits=UNIT_BITS):
+    """
+    The same of any type whose numbers are multiples of ``2**-unit_bits``.
+
+    Returns
+    -------
+    sign : int
+        1, 0 or -1.
+    value, bits : int
+        log |sum| is ``value / 2**bits``, right to MARGIN bits; both are 0 for an exact zero.
+    """
     weights = defaultdict(int)
     for exponent, weight in zip(a, b, strict=True):
-        weights[exponent] += units(weight)
-    weights = {units(exponent): weight for exponent, weight in weights.items() if weight}
+        weights[exponent] += units(weight, unit_bits)
+    weights = {units(e, unit_bits): weight for e, weight in weights.items() if weight}
     if not weights:
-        return 0, float("-inf")
+        return 0, 0, 0
     top = max(weights)
     heaviest = max(weight.bit_length() for weight in weights.values())
-    if weights.keys() == {0} and abs(weights[0]) == 1 << UNIT_BITS:
-        return (1 if weights[0] > 0 else -1), 0.0
+    if weights.keys() == {0} and abs(weights[0]) == 1 << unit_bits:
+        return (1 if weights[0] > 0 else -1), 0, 0
     bits = 128
     while True:
         bits *= 2
@@ -102,7 +118,7 @@ def log_abs_sum(a, b):
         total = 0
         working = bits + 16
         for exponent, weight in weights.items():
-            gap = (exponent - top) << working >> UNIT_BITS
+            gap = (exponent - top) << working >> unit_bits
             # ln 2 > 0.69: such a term is below the unit
             if gap > -(working + 1) << working:
                 total += weight * exp_fixed(gap, working) >> heaviest
@@ -113,13 +129,12 @@ def log_abs_sum(a, b):
         log_error = (error << working) // size + 2 * working
         value = (
             log_fixed(size, working)
-            + (heaviest - UNIT_BITS) * ln2(working)
-            + (top << working >> UNIT_BITS)
+            + (heaviest - unit_bits) * ln2(working)
+            + (top << working >> unit_bits)
         )
-        log_error += abs(heaviest - UNIT_BITS) * working + 1
-        if abs(value) > log_error << MARGIN or working > 2 * UNDERFLOW_BITS:
-            # division of integers is correctly rounded, into the subnormals
-            return (1 if total > 0 else -1), value / (1 << working)
+        log_error += abs(heaviest - unit_bits) * working + 1
+        if abs(value) > log_error << MARGIN or working > 2 * (unit_bits + UNDERFLOW_BITS):
+            return (1 if total > 0 else -1), value, working
 
 
 def shares_less_weights(x, q, indices):

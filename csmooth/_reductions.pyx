@@ -1269,9 +1269,6 @@ def logsumexp(
     negative sum gives nan without `return_sign`. Infinities of both signs among ``b * exp(a)`` give
     nan.
 
-    In longdouble the error is below 4 ULP of the result or, where parts of it cancel, of the larger
-    part, and with weights of the sum of the terms' sizes.
-
     The imaginary part of a complex logarithm is in (-pi, pi]. Each part of the result is within
     0.51 ULP of its true value, that of a complex step as small as 1e-300 as well. Where it is not
     finite, it is what NumPy gives for ``log(sum(b * exp(a)))``.

@@ -17,9 +17,8 @@ ndarray or scalar
 
 Notes
 -----
-float64: error below 1 ULP everywhere, subnormal results included. {narrow} longdouble: below 4 ULP
-of the result or, where two parts of it cancel, of the larger one. The value of an
-element depends neither on its neighbours nor on the SIMD level. nan gives nan. {special}
+float64 and longdouble: error below 1 ULP everywhere, subnormal results included. {narrow} The value
+of an element depends neither on its neighbours nor on the SIMD level. nan gives nan. {special}
 
 Examples
 --------

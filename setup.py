@@ -22,7 +22,8 @@ COMMON = [
 LEVELS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": [
-        "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512",
+        "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl",
+        "-mprefer-vector-width=512",
     ],
 }  # fmt: skip
 if platform.machine().lower() not in ("x86_64", "amd64"):

@@ -404,7 +404,7 @@ cdef inline void row_pairs(
 cdef inline void hand_over(
     const real* kept_hi, const real* kept_lo, int n, int keeps, real* terms_hi, real* terms_lo
 ) noexcept nogil:
-    """Writes the terms of the lanes: here alone, for to the compiler it may be what is read next."""
+    """Writes the terms of the lanes: by itself, for to the compiler these may be read next."""
     cdef int lane
     if keeps != NOTHING:
         for lane in range(n):

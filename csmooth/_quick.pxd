@@ -475,7 +475,8 @@ cdef inline uint32_t is_open(int function, float x, double value, float y) noexc
     """The same for a careful result of any argument: whether another double within the margin may
     not round to y as the value does, or the steps do not hold."""
     cdef uint32_t size = bits_f32(y) & 0x7fffffff
-    cdef bint outside = (x != x) | ((size - 1) < 0x00800000)  # subnormal
+    # subnormal, or 0 for what may be more than half of the smallest number, 2**-150
+    cdef bint outside = (x != x) | ((size <= 0x00800000) & (fabs(value) > 3.503246160812043e-46))
     if function == LOG1MEXP:
         outside |= not x < 0
     elif function == INV_SOFTPLUS:

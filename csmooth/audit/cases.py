@@ -741,7 +741,7 @@ def _labels(c: _Context) -> Iterator[_Row]:
         if i % 4 == 1:
             y, label = c.rng.random(_LABELS), "soft labels"
         elif i % 4 == 2:
-            with np.errstate(under="ignore"):
+            with np.errstate(under="ignore", over="ignore"):
                 p = 1.0 / (1.0 + np.exp(-x.astype(np.float64)))
             y, label = np.minimum(p * (1.0 + c.rng.choice(_OFF, _LABELS)), 1.0), "nearly its own"
         if i % 4 == 3:

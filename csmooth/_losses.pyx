@@ -94,6 +94,7 @@ cdef void survey_targets(const LossTask* call, Survey* survey) noexcept nogil:
     cdef int64_t classes[WIDTH]
     cdef Py_ssize_t index = 0
     cdef double err
+    cdef int64_t outside, length = call.task.rows.length
     cdef int w, width
     survey.valid = True
     survey.counted = 0
@@ -105,17 +106,26 @@ cdef void survey_targets(const LossTask* call, Survey* survey) noexcept nogil:
             &call.target, place(&call.task, &call.target, index),
             call.target.outer_strides[call.task.rows.outer_dims - 1], width, classes,
         )
+        index += width
+        if call.weights == NULL and not call.ignores:
+            outside = 0
+            for w in range(width):
+                outside |= classes[w] | (length - 1 - classes[w])
+            if outside < 0:  # one of them was
+                survey.valid = False
+                return
+            survey.counted += width
+            continue
         for w in range(width):
             if call.ignores and classes[w] == call.ignored:
                 continue
-            if not 0 <= classes[w] < call.task.rows.length:
+            if not 0 <= classes[w] < length:
                 survey.valid = False
                 return
             survey.counted += 1
             if call.weights != NULL:
                 survey.weight = two_sum(survey.weight, call.weights[classes[w]], &err)
                 survey.weight_lo += err
-        index += width
     if call.weights == NULL:
         survey.weight = <double>survey.counted
 
@@ -844,18 +854,18 @@ cdef inline void finish_losses(
             unconvert(&call.loss, place(&call.task, &call.loss, start + i), 0, 1, &values[i])
 
 
-cdef void quick_rows(
+cdef bint quick_rows(
     const LossTask* call, Py_ssize_t index, int width, bint* skips, bint* done,
     TargetBlock* block, double* hi, double* lo
 ) noexcept nogil:
-    """Solves short rows of one line as far as the quick kernel settles them."""
+    """Solves short rows of one line as far as the quick kernel settles them; whether all are."""
     cdef double packed[SHORT_ROW * WIDTH]
     cdef const Task* task = &call.task
     cdef Py_ssize_t j, n = task.rows.length, along
     cdef char* out = NULL
     cdef double* gradient = NULL
     cdef int w
-    cdef bint all_done = True
+    cdef int64_t all_done = 1
     choose_targets(call, index, width, skips, block)
     pack_rows(task, &task.x, place(task, &task.x, index), n, width, &packed[0])
     # the kernel reads whole tiles
@@ -870,22 +880,30 @@ cdef void quick_rows(
     else:
         kernels.columns_target_quick_f64(&packed[0], n, width, block, gradient)
     for w in range(width):
-        done[w] = skips[w] or block.settled[w] != 0
-        all_done &= done[w]
-        hi[w] = 0 if skips[w] else block.loss[w]
-        lo[w] = 0 if skips[w] else block.loss_lo[w]
-        if skips[w]:
-            for j in range(n):
-                packed[j * WIDTH + w] = 0
-    if out == NULL:
-        return
+        hi[w] = block.loss[w]
+        lo[w] = block.loss_lo[w]
+        all_done &= block.settled[w]
+    if call.ignores or call.weights != NULL:
+        all_done = 1
+        for w in range(width):
+            if skips[w]:
+                hi[w] = lo[w] = 0
+                for j in range(n):
+                    packed[j * WIDTH + w] = 0
+            all_done &= skips[w] | block.settled[w]
     if all_done:
-        unpack_rows(task, &task.out, out, width, &packed[0])
-        return
+        if out != NULL:
+            unpack_rows(task, &task.out, out, width, &packed[0])
+        return True
+    for w in range(width):
+        done[w] = skips[w] or block.settled[w] != 0
+    if out == NULL:
+        return False
     along = task.out.outer_strides[task.rows.outer_dims - 1]
     for w in range(width):
         if done[w]:
             unpack_rows(task, &task.out, out + w * along, 1, &packed[w])
+    return False
 
 
 cdef void solve_rows(
@@ -951,8 +969,11 @@ cdef void solve_chunk(real kind, const LossTask* call, Py_ssize_t start) noexcep
     while index < stop:
         i = index - start
         width = width_at(call, index, stop)
-        if call.quick:
-            quick_rows(call, index, width, &skips[0], &done[0], &block, &hi[i], &lo[i])
+        if call.quick and quick_rows(
+            call, index, width, &skips[0], &done[0], &block, &hi[i], &lo[i]
+        ):
+            index += width
+            continue
         # the others, as many at a time as are neighbours
         first = 0
         while first < width:

@@ -378,6 +378,60 @@ def test_weighted_rows_in_a_batch(dtype, rng, same_bits):
                 same_bits(g, np.array(e))
 
 
+def moved(x, rng):
+    """The same array elsewhere in memory, in one of the ways that layouts() lists."""
+    chosen = rng.integers(5)
+    if chosen == 0:
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1] + 1), x.dtype)
+        wide[..., 1::2] = x
+        return wide[..., 1::2]
+    if chosen == 1:
+        return np.asfortranarray(x)
+    if chosen == 2:
+        return x[::-1].copy()[::-1]
+    if chosen == 3:
+        order = rng.permutation(x.ndim)
+        return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    aside = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    aside[...] = x
+    return aside
+
+
+@every_function
+def test_random_shapes_layouts_and_options(name, rng, same_bits):
+    """Any of them at once: the bits of a contiguous array, and those of a row alone."""
+    lengths = [1, 2, 3, 17, 63, 64, 65, 130, 700, 2049, 5000]
+    for case in range(600):
+        shape = tuple(rng.choice(lengths, rng.integers(1, 4)))
+        if np.prod(shape) > 50_000:
+            continue
+        dtype = str(rng.choice(["f8", "f4", "f2", "i4", "u1"]))
+        x = (rng.normal(0.0, 1.0, shape) * rng.choice([1.0, 3.0, 30.0, 120.0])).astype(dtype)
+        if x.dtype.kind == "f" and rng.random() < 0.3:
+            x[rng.random(shape) < 0.02] = rng.choice([np.nan, np.inf, -np.inf])
+        options = {}
+        if rng.random() < 0.3:
+            options["where"] = rng.random(shape) < rng.choice([0.02, 0.5, 0.98])
+        if name != "log_softmax" and rng.random() < 0.2:
+            options["baseline"] = True
+        axis = int(rng.integers(len(shape)))
+        expected = call(name, np.ascontiguousarray(x), axis=axis, **options)
+        y = moved(moved(x, rng), rng)
+        what = f"case {case}: {dtype} {shape} axis={axis} {list(options)}"
+        workers = int(rng.integers(1, 3))
+        same_bits(call(name, y, axis=axis, workers=workers, **options), expected, what)
+        row = tuple(slice(None) if d == axis else int(rng.integers(n)) for d, n in enumerate(shape))
+        alone = {k: v[row] if k == "where" else v for k, v in options.items()}
+        place = row if name != "logsumexp" else row[:axis] + row[axis + 1 :]
+        same_bits(
+            call(name, np.ascontiguousarray(x[row]), axis=0, **alone), expected[place],
+            f"{what} row {row}",
+        )
+        if name != "logsumexp" and x.dtype.kind == "f":
+            call(name, y, axis=axis, out=y, **options)
+            same_bits(y, expected, f"{what} in place")
+
+
 # --- where the result goes, how many work at it ---------------------------------------------------
 
 

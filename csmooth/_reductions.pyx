@@ -658,17 +658,20 @@ cdef void solve_staged(
     cdef Py_ssize_t j, n = task.rows.length, stored = stored_part(task, 0, n)
     cdef Py_ssize_t across = task.x.outer_strides[task.rows.outer_dims - 1]
     cdef Py_ssize_t out_across = task.out.outer_strides[task.rows.outer_dims - 1]
+    cdef Py_ssize_t along = task.x.inner_strides[0], out_along = task.out.inner_strides[0]
     cdef int w
     cdef bint behind = lie_behind(task, &task.x)
+    # whether rows that follow each other are one long row
+    cdef bint one = task.rows.inner_dims == 1 and task.mask.data == NULL and stored == n
     stage_task(kind, task, width, stage, &staged)
     if behind:
         for j in range(stored):
-            convert(
-                &task.x, leader.x + j * task.x.inner_strides[0], across, width, stage + j * width
-            )
+            convert(&task.x, leader.x + j * along, across, width, stage + j * width)
         if stored < n:
             for w in range(width):
                 stage[stored * width + w] = 0
+    elif one and across == n * along:
+        convert(&task.x, leader.x, along, n * width, stage)
     else:
         for w in range(width):
             row = row_at(task, first + w)
@@ -682,9 +685,10 @@ cdef void solve_staged(
     if behind:
         for j in range(stored):
             unconvert(
-                &task.out, leader.out + j * task.out.inner_strides[0], out_across, width,
-                stage + j * width,
+                &task.out, leader.out + j * out_along, out_across, width, stage + j * width
             )
+    elif one and out_across == n * out_along:
+        unconvert(&task.out, leader.out, out_along, n * width, stage)
     else:
         for w in range(width):
             row = row_at(task, first + w)

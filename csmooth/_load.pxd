@@ -208,25 +208,23 @@ cdef inline bint is_simple(const Rows* rows, const Operand* x) noexcept nogil:
     )
 
 
+cdef inline bint is_adjacent(const Operand* x, Py_ssize_t along) noexcept nogil:
+    """Whether a stride leads from an element of float32 or float64 to the next in memory."""
+    return along == (8 if x.type_number == cnp.NPY_DOUBLE else 4)
+
+
 cdef inline void pack_columns(
     const Operand* x, const char* p, Py_ssize_t across, Py_ssize_t along, Py_ssize_t n, int width,
     real* packed
 ) noexcept nogil:
     """packed[j * WIDTH + w] = element j of row w, for a simple operand."""
     cdef Py_ssize_t j
-    cdef int w
-    cdef bint single = x.type_number == cnp.NPY_FLOAT
     if real is double:
-        if along == <Py_ssize_t>(sizeof(float) if single else sizeof(double)):
-            kernels.pack_short(p, single, across, n, width, packed)
+        if is_adjacent(x, along):
+            kernels.pack_short(p, x.type_number == cnp.NPY_FLOAT, across, n, width, packed)
             return
     for j in range(n):
-        if single:
-            for w in range(width):
-                packed[j * WIDTH + w] = <real>(<const float*>(p + j * along + w * across))[0]
-        else:
-            for w in range(width):
-                packed[j * WIDTH + w] = <real>(<const double*>(p + j * along + w * across))[0]
+        convert(x, p + j * along, across, width, packed + j * WIDTH)
 
 
 cdef inline void unpack_columns(
@@ -235,19 +233,12 @@ cdef inline void unpack_columns(
 ) noexcept nogil:
     """The inverse."""
     cdef Py_ssize_t j
-    cdef int w
-    cdef bint single = y.type_number == cnp.NPY_FLOAT
     if real is double:
-        if along == <Py_ssize_t>(sizeof(float) if single else sizeof(double)):
-            kernels.unpack_short(packed, single, n, width, p, across)
+        if is_adjacent(y, along):
+            kernels.unpack_short(packed, y.type_number == cnp.NPY_FLOAT, n, width, p, across)
             return
-    for w in range(width):
-        if single:
-            for j in range(n):
-                (<float*>(p + j * along + w * across))[0] = <float>packed[j * WIDTH + w]
-        else:
-            for j in range(n):
-                (<double*>(p + j * along + w * across))[0] = packed[j * WIDTH + w]
+    for j in range(n):
+        unconvert(y, p + j * along, across, width, packed + j * WIDTH)
 
 
 cdef struct Run:

@@ -613,14 +613,13 @@ cdef inline Py_ssize_t stage_width(const Task* task) noexcept nogil:
 
 
 cdef inline void stage_task(
-    real kind, const Task* task, int width, real* stage, Task* staged
+    real kind, const Task* task, int width, bint behind, real* stage, Task* staged
 ) noexcept nogil:
     """The task of rows that are copied into the stage, as they lay: row after row or side by side.
 
     Shares are written over them, reductions where they belong.
     """
     cdef Py_ssize_t size = sizeof(real)
-    cdef bint behind = lie_behind(task, &task.x)
     cdef int d = task.rows.outer_dims - 1
     staged.rows.outer_dims = staged.rows.inner_dims = 1
     staged.rows.length = staged.rows.inner_shape[0] = task.rows.length
@@ -663,7 +662,7 @@ cdef void solve_staged(
     cdef bint behind = lie_behind(task, &task.x)
     # whether rows that follow each other are one long row
     cdef bint one = task.rows.inner_dims == 1 and task.mask.data == NULL and stored == n
-    stage_task(kind, task, width, stage, &staged)
+    stage_task(kind, task, width, behind, stage, &staged)
     if behind:
         for j in range(stored):
             convert(&task.x, leader.x + j * along, across, width, stage + j * width)

@@ -33,8 +33,8 @@ from csmooth._kernels cimport (
     RowPart, RowShift,
 )
 from csmooth._load cimport (
-    Operand, Rows, convert, gather, is_simple, own_number, pack_columns, replace_masked, scatter,
-    unconvert, unpack_columns,
+    Operand, Rows, convert, gather, is_adjacent, is_simple, own_number, pack_columns,
+    replace_masked, scatter, unconvert, unpack_columns,
 )
 from csmooth._pool cimport Crew, share_out
 from csmooth._rows cimport add_block
@@ -142,11 +142,6 @@ cdef inline bint lie_side_by_side(real kind, const Task* task, const Operand* x)
     )
 
 
-cdef inline bint is_next(const Operand* x, Py_ssize_t stride) noexcept nogil:
-    """Whether a stride leads from an element of float32 or float64 to the next in memory."""
-    return stride == (8 if x.type_number == cnp.NPY_DOUBLE else 4)
-
-
 cdef inline void pack_rows(
     const Task* task, const Operand* x, const char* leader, Py_ssize_t n, int width, real* packed
 ) noexcept nogil:
@@ -155,7 +150,7 @@ cdef inline void pack_rows(
     cdef Py_ssize_t j
     cdef Py_ssize_t along = x.inner_strides[0], across = x.outer_strides[task.rows.outer_dims - 1]
     cdef int w
-    if is_simple(&task.rows, x) and not is_next(x, across):
+    if is_simple(&task.rows, x) and not is_adjacent(x, across):
         pack_columns(x, leader, across, along, n, width, packed)
     elif task.rows.inner_dims > 1:
         for w in range(width):
@@ -183,7 +178,7 @@ cdef inline void unpack_packed(
     cdef Py_ssize_t j
     cdef Py_ssize_t along = y.inner_strides[0], across = y.outer_strides[task.rows.outer_dims - 1]
     cdef int w
-    if is_simple(&task.rows, y) and not is_next(y, across):
+    if is_simple(&task.rows, y) and not is_adjacent(y, across):
         unpack_columns(y, leader, across, along, n, width, packed)
     elif across == n * along:  # row after row
         if real is double:

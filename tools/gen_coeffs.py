@@ -342,6 +342,18 @@ COARSE_Q_LIMIT = mpmath.tanh((mpf(1) / 2 + mpf("0.0861")) * LN2 / 2)
 LOG_COARSE = logarithm(COARSE_Q_LIMIT)
 
 
+def fitted(problem: Approximation, target: mpf) -> tuple[int, list[mpf], str]:
+    """The polynomial of least degree that meets the target, rounded to double: its degree, its
+    coefficients, and its error before and after in words."""
+    degree, ideal = smallest_degree(problem, target)
+    coefficients = round_in_turn(problem, degree, 53)
+    error = max_error(problem, coefficients)
+    return degree, coefficients, (
+        f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
+        f"{log2(ideal)} before rounding them."
+    )
+
+
 def exp_section() -> list[str]:
     interval = f"|r| <= ln2/2 * (1 + 2^-10) = {mpmath.nstr(EXP_LIMIT, 8)}"
     lines: list[str] = []
@@ -370,26 +382,19 @@ def exp_section() -> list[str]:
     add("exp_c_short_f64", degree, ideal, 53, "float64, for results of 24 bits", divisor=1)
     degree, ideal = smallest_degree(EXP, mpf(2) ** -33)
     add("exp_c_f32", degree, ideal, 24, "float32")
-    degree, ideal = smallest_degree(TANH, mpf(2) ** -62)
-    coefficients = round_in_turn(TANH, degree, 53)
-    error = max_error(TANH, coefficients)
+    degree, coefficients, errors = fitted(TANH, mpf(2) ** -62)
     lines.extend(
         c_comment(
             "tanh_t_f64: T(s) with 2 tanh(r / 2) = t = r + r^3 T(r^2), exp(r) = (2 + t) / (2 - t)\n"
-            f"on {interval}; float64.\nDegree {degree}. Max error of exp(r), relative: "
-            f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
-            f"{log2(ideal)} before rounding them."
+            f"on {interval}; float64.\nDegree {degree}. Max error of exp(r), relative: {errors}"
         )
     )
     lines.extend(c_polynomial("tanh_t_f64", coefficients))
-    degree, ideal = smallest_degree(TANH, mpf(2) ** -43)
-    coefficients = round_in_turn(TANH, degree, 53)
-    error = max_error(TANH, coefficients)
+    degree, coefficients, errors = fitted(TANH, mpf(2) ** -43)
     lines.extend(
         c_comment(
             f"tanh_t_f32: the same for results in float32.\nDegree {degree}. Max error of exp(r), "
-            f"relative: {log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
-            f"{log2(ideal)} before rounding them."
+            f"relative: {errors}"
         )
     )
     lines.extend(c_horner("tanh_t_f32", coefficients))
@@ -467,15 +472,12 @@ def log_section() -> list[str]:
         ("log_p_f32", LOG_COARSE, f"|q| <= {mpmath.nstr(COARSE_Q_LIMIT, 8)}"),
         ("log1p_p_f32", LOG_UNIT, "0 <= q <= 1/3"),
     ):
-        degree, ideal = smallest_degree(problem, mpf(2) ** -42)
-        coefficients = round_in_turn(problem, degree, 53)
-        error = max_error(problem, coefficients)
+        degree, coefficients, errors = fitted(problem, mpf(2) ** -42)
         lines.extend(
             c_comment(
                 f"{name}: P(s) with log((1 + q) / (1 - q)) = 2 q + q^3 P(q^2) on\n{interval}; for "
                 f"results in float32.\nDegree {degree}. Max error relative to the logarithm: "
-                f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
-                f"{log2(ideal)} before rounding them."
+                f"{errors}"
             )
         )
         lines.extend(c_horner(name, coefficients))

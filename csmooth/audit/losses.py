@@ -146,6 +146,13 @@ def binary_cross_entropy_with_logits(x: np.ndarray, target: np.ndarray, *,
     return [loss for loss, _ in found] + [gradient for _, gradient in found]
 
 
+def _products(of_row: Callable[[list[Any], list[Any]], list[Any]], y: np.ndarray,
+              grad: np.ndarray, dtype: Any) -> list[mpmath.mpf]:
+    """Certify what ``of_row`` makes of each row of y and of grad, taken as they are."""
+    return [value for row in zip(y, grad, strict=True)
+            for value in _certified(lambda row=row: of_row(*map(_exact, row)), dtype)]
+
+
 def softmax_vjp(y: np.ndarray, grad: np.ndarray, *, dtype: Any = np.float64) -> list[mpmath.mpf]:
     """Give y (grad - sum y grad) of each row, y taken as it is.
 
@@ -161,13 +168,11 @@ def softmax_vjp(y: np.ndarray, grad: np.ndarray, *, dtype: Any = np.float64) -> 
     list of mpmath.mpf
         In C order.
     """
-    def of_row(row: np.ndarray, row_grad: np.ndarray) -> list[Any]:
-        a, g = _exact(row), _exact(row_grad)
+    def of_row(a: list[Any], g: list[Any]) -> list[Any]:
         total = _sum(u * v for u, v in zip(a, g, strict=True))
         return [u * (v - total) for u, v in zip(a, g, strict=True)]
 
-    return [value for row in zip(y, grad, strict=True)
-            for value in _certified(lambda row=row: of_row(*row), dtype)]
+    return _products(of_row, y, grad, dtype)
 
 
 def log_softmax_vjp(y: np.ndarray, grad: np.ndarray, *, dtype: Any = np.float64
@@ -186,13 +191,11 @@ def log_softmax_vjp(y: np.ndarray, grad: np.ndarray, *, dtype: Any = np.float64
     list of mpmath.mpf
         In C order.
     """
-    def of_row(row: np.ndarray, row_grad: np.ndarray) -> list[Any]:
-        a, g = _exact(row), _exact(row_grad)
+    def of_row(a: list[Any], g: list[Any]) -> list[Any]:
         total = _sum(g)
         return [v - iv.exp(u) * total for u, v in zip(a, g, strict=True)]
 
-    return [value for row in zip(y, grad, strict=True)
-            for value in _certified(lambda row=row: of_row(*row), dtype)]
+    return _products(of_row, y, grad, dtype)
 
 
 def evaluate(function: str, x: Any, *more: Any, dtype: Any = np.float64, reduction: str = "none",

@@ -10,9 +10,9 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
 )
 from csmooth._rows cimport (
-    NOTHING, PACKED, PAIRS, add_block, add_exp, add_pair, fast_share, greater, lanes_of, log_share,
-    log_sum_of, origin_of, reciprocal, scale_of, scaled_exp, scaled_share, share, shift_of,
-    store_term, term_of, unpacked_pair, unscaled,
+    NOTHING, PACKED, PAIRS, add_block, add_exp, add_pair, fast_log_share, fast_share, fast_term,
+    greater, lanes_of, log_share, log_sum_without, origin_of, reciprocal, scale_of, scaled_exp,
+    scaled_share, share, shift_of, store_term, term_of, unpacked_pair, unscaled,
 )
 
 
@@ -104,6 +104,8 @@ cdef inline void columns_log_sum(
     cdef real lowest[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
+    cdef double own_hi[WIDTH]
+    cdef double own_lo[WIDTH]
     cdef double s_hi[WIDTH]
     cdef double s_lo[WIDTH]
     cdef double unused
@@ -111,6 +113,9 @@ cdef inline void columns_log_sum(
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
+    for w in range(width):
+        own_hi[w] = max_hi[w] if accurate else fast_term(m[w], origin[w], magic[w], lowest[w])
+        own_lo[w] = max_lo[w] if accurate else 0
     if accurate:
         columns_sum_exp(
             x, stride, n, width, ACCURATE, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
@@ -123,8 +128,8 @@ cdef inline void columns_log_sum(
         )
     for w in range(width):
         results.maximum[w] = m[w]
-        log_sum_of(
-            max_hi[w], max_lo[w], s_hi[w], s_lo[w],
+        log_sum_without(
+            own_hi[w], own_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w],
             &results.rest[w], &results.hi[w], &results.lo[w],
         )
 
@@ -209,12 +214,23 @@ cdef inline void columns_softmax(
 
 
 cdef inline void columns_log_softmax(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The log-shares; y may be x."""
+    """The log-shares, tier as in row_softmax; y may be x."""
+    cdef real m[WIDTH]
+    cdef real hi[WIDTH]
     cdef Py_ssize_t j
     cdef int w
+    if real is float:
+        if tier == FAST:
+            for w in range(width):
+                m[w] = <real>sums.maximum[w]
+                hi[w] = <real>sums.hi[w]
+            for j in range(n):
+                for w in range(width):
+                    y[j * y_stride + w] = fast_log_share(x[j * stride + w], m[w], hi[w])
+            return
     for j in range(n):
         for w in range(width):
             y[j * y_stride + w] = log_share(

@@ -46,6 +46,7 @@ from csmooth._maps cimport (
 )
 from csmooth._rows cimport (
     origin_of,
+    row_fast_log_sum,
     row_join,
     row_log_softmax,
     row_log_sum,
@@ -114,6 +115,7 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_join = row_join
     kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
     kernels.row_log_sum = row_log_sum
+    kernels.row_fast_log_sum = row_fast_log_sum
     kernels.rows_log_sum = rows_log_sum
     kernels.row_log_sum_of_rest = row_log_sum_of_rest
     kernels.row_weighted_log_sum = row_weighted_log_sum

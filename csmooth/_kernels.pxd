@@ -51,6 +51,7 @@ cdef struct RowShift:
     double lowest      # smaller elements are clamped to this one, whose scale is exactly 0
     double max_hi      # 2**OFFSET e**(maximum - origin) / 2**K, as a pair
     double max_lo
+    double max_fast    # the same as the FAST tier has it
     double exponent    # K: the true sum is 2**(K - OFFSET) e**origin times the scaled one
 
 cdef struct PairSum:
@@ -248,8 +249,11 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*row_log_sum)(const RowShift* shift, const PairSum* total, LogSum* result) noexcept nogil
+    void (*row_fast_log_sum)(
+        const RowShift* shift, const PairSum* total, LogSum* result
+    ) noexcept nogil
     void (*rows_log_sum)(
-        const RowShift* shifts, const PairSum* totals, int width, LogSum* results
+        const RowShift* shifts, const PairSum* totals, int width, int tier, LogSum* results
     ) noexcept nogil
     void (*row_log_sum_of_rest)(
         const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, LogSum* result
@@ -293,10 +297,10 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     void (*row_log_softmax_f64)(
-        const double* x, Py_ssize_t n, const LogSum* sum, double* y
+        const double* x, Py_ssize_t n, const LogSum* sum, int tier, double* y
     ) noexcept nogil
     void (*row_log_softmax_f32)(
-        const float* x, Py_ssize_t n, const LogSum* sum, float* y
+        const float* x, Py_ssize_t n, const LogSum* sum, int tier, float* y
     ) noexcept nogil
 
     void (*columns_max_f64)(
@@ -326,11 +330,11 @@ ctypedef struct Kernels:
 
     void (*columns_log_softmax_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-        double* y, Py_ssize_t y_stride
+        int tier, double* y, Py_ssize_t y_stride
     ) noexcept nogil
     void (*columns_log_softmax_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, float* y,
-        Py_ssize_t y_stride
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
+        float* y, Py_ssize_t y_stride
     ) noexcept nogil
 
     # Short rows; see _short.pxd.

@@ -200,14 +200,14 @@ cdef inline void write_shares(
             if task.is_log and is_plain(task):
                 kernels.row_plain_log_softmax(x, n, &shares.sum, y)
             elif task.is_log:
-                kernels.row_log_softmax_f64(x, n, &shares.sum, y)
+                kernels.row_log_softmax_f64(x, n, &shares.sum, tier, y)
             elif packs_terms(task):
                 kernels.row_packed_shares_f64(x, n, &shares.shift, &shares.total, y)
             else:
                 kernels.row_softmax_f64(x, n, &shares.shift, &shares.total, tier, y)
         else:
             if task.is_log:
-                kernels.row_log_softmax_f32(x, n, &shares.sum, y)
+                kernels.row_log_softmax_f32(x, n, &shares.sum, tier, y)
             elif packs_terms(task):
                 kernels.row_packed_shares_f32(x, n, &shares.shift, &shares.total, y)
             else:
@@ -490,7 +490,9 @@ cdef void solve_columns(
         if task.is_log and is_plain(task):
             kernels.columns_plain_log_softmax(x, x_stride, n, width, &sums, y, y_stride)
         elif task.is_log:
-            kernels.columns_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride)
+            kernels.columns_log_softmax_f64(
+                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
+            )
         elif is_plain(task):
             kernels.columns_plain_softmax(x, x_stride, n, width, &m[0], y, y_stride)
         else:
@@ -499,7 +501,9 @@ cdef void solve_columns(
             )
     else:
         if task.is_log:
-            kernels.columns_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride)
+            kernels.columns_log_softmax_f32(
+                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
+            )
         else:
             kernels.columns_softmax_f32(
                 x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
@@ -576,7 +580,7 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
             kernels.rows_sum_exp_f64(&x[w], n, count, &shifts[w], tier, &totals[w])
         else:
             kernels.rows_sum_exp_f32(&x[w], n, count, &shifts[w], tier, &totals[w])
-    kernels.rows_log_sum(&shifts[0], &totals[0], width, &sums[0])
+    kernels.rows_log_sum(&shifts[0], &totals[0], width, tier, &sums[0])
     shares.task = task
     for w in range(width):
         if not is_settled(

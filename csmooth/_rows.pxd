@@ -108,6 +108,13 @@ cdef inline void scaled_exp(
     hi[0] = hi[0] * scale
 
 
+cdef inline real fast_term(real x, real origin, real magic, real lowest) noexcept nogil:
+    """The scaled term of x in sums of the FAST tier."""
+    cdef real hi, lo
+    scaled_exp(x, origin, magic, lowest, False, &hi, &lo)
+    return hi
+
+
 cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
     """s + c += hi + lo, exactly but for the rounding of c."""
     cdef real err
@@ -231,9 +238,18 @@ cdef inline void log_sum_of(
     double* rest, double* log_hi, double* log_lo,
 ) noexcept nogil:
     """The fields of LogSum from the scaled sum and the maximum's own scaled term."""
+    log_sum_without(max_hi, max_lo, max_hi, max_lo, s_hi, s_lo, rest, log_hi, log_lo)
+
+
+cdef inline void log_sum_without(
+    double own_hi, double own_lo, double max_hi, double max_lo, double s_hi, double s_lo,
+    double* rest, double* log_hi, double* log_lo,
+) noexcept nogil:
+    """The same where the sum has own_hi + own_lo for the maximum's term: what its tier makes of it,
+    so that the error of the rest is relative to the rest."""
     cdef double hi, lo, q, q_lo
-    hi = two_sum(s_hi, -max_hi, &lo)
-    hi = two_sum(hi, lo + (s_lo - max_lo), &lo)
+    hi = two_sum(s_hi, -own_hi, &lo)
+    hi = two_sum(hi, lo + (s_lo - own_lo), &lo)
     divide(hi, lo, max_hi, max_lo, &q, &q_lo)
     rest[0] = q
     log1p_pair(q, q_lo, log_hi, log_lo)
@@ -292,6 +308,7 @@ cdef inline real fast_share(real term, real c) noexcept nogil:
 cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexcept nogil:
     """x - m - log_hi - log_lo, rounded once (float) or with an error far below the ULP (double)."""
     cdef double d, d_err, y, y_err
+    cdef real rounded
     if real is double:
         d = two_sum(x, -m, &d_err)
         y = two_sum(d, -log_hi, &y_err)
@@ -299,7 +316,14 @@ cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexc
         y = y if y < -1.7976931348623157e308 else y + (y_err + (d_err - log_lo))
     else:
         y = (<double>x - m) - log_hi
-    return <real>(y if y == y else NAN)
+    rounded = <real>y
+    return rounded if rounded == rounded else <real>NAN
+
+
+cdef inline real fast_log_share(real x, real m, real log_hi) noexcept nogil:
+    """The same for results of 16 bits: three roundings of 2**-24 of it."""
+    cdef real y = (x - m) - log_hi
+    return y if y == y else <real>NAN
 
 
 # --- blocks of a row ------------------------------------------------------------------------------
@@ -352,6 +376,7 @@ cdef inline void row_shift(real m, real origin, RowShift* shift) noexcept nogil:
     shift.origin = origin
     shift.magic = magic
     shift.lowest = lowest
+    shift.max_fast = fast_term(m, origin, magic, lowest)
 
 
 cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept nogil:
@@ -361,11 +386,14 @@ cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept
     cdef real lowest[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
+    cdef real max_fast[WIDTH]
     cdef double exponent[WIDTH]
     cdef int w
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &exponent[w])
+    for w in range(width):
+        max_fast[w] = fast_term(m[w], origin[w], magic[w], lowest[w])
     for w in range(width):
         shifts[w].maximum = m[w]
         shifts[w].origin = origin[w]
@@ -373,6 +401,7 @@ cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept
         shifts[w].lowest = lowest[w]
         shifts[w].max_hi = max_hi[w]
         shifts[w].max_lo = max_lo[w]
+        shifts[w].max_fast = max_fast[w]
         shifts[w].exponent = exponent[w]
 
 
@@ -611,10 +640,23 @@ cdef inline void row_log_sum(
     )
 
 
-cdef inline void rows_log_sum(
-    const RowShift* shifts, const PairSum* totals, int width, LogSum* results
+cdef inline void row_fast_log_sum(
+    const RowShift* shift, const PairSum* total, LogSum* result
 ) noexcept nogil:
-    """The same of up to WIDTH rows, in vectors."""
+    """The same of a sum of the FAST tier."""
+    result.maximum = shift.maximum
+    log_sum_without(
+        shift.max_fast, 0, shift.max_hi, shift.max_lo, total.hi, total.lo,
+        &result.rest, &result.hi, &result.lo,
+    )
+
+
+cdef inline void rows_log_sum(
+    const RowShift* shifts, const PairSum* totals, int width, int tier, LogSum* results
+) noexcept nogil:
+    """The same of up to WIDTH rows, by the sums of a tier, in vectors."""
+    cdef double own_hi[WIDTH]
+    cdef double own_lo[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
     cdef double s_hi[WIDTH]
@@ -625,9 +667,13 @@ cdef inline void rows_log_sum(
     cdef int w
     for w in range(width):
         max_hi[w], max_lo[w] = shifts[w].max_hi, shifts[w].max_lo
+        own_hi[w] = shifts[w].max_fast if tier == FAST else max_hi[w]
+        own_lo[w] = 0 if tier == FAST else max_lo[w]
         s_hi[w], s_lo[w] = totals[w].hi, totals[w].lo
     for w in range(width):
-        log_sum_of(max_hi[w], max_lo[w], s_hi[w], s_lo[w], &rest[w], &hi[w], &lo[w])
+        log_sum_without(
+            own_hi[w], own_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w], &rest[w], &hi[w], &lo[w]
+        )
     for w in range(width):
         results[w].maximum = shifts[w].maximum
         results[w].rest, results[w].hi, results[w].lo = rest[w], hi[w], lo[w]
@@ -717,22 +763,40 @@ cdef inline void row_shares(
         y[i] = share(hi[i], lo[i], c_hi, c_lo)
 
 
-cdef inline void row_log_softmax(
-    const real* x, Py_ssize_t n, const LogSum* sum, real* y
+cdef inline real tier_log_share(
+    real x, double m, double log_hi, double log_lo, int tier
 ) noexcept nogil:
-    """The log-shares of one block of a row; y may be x."""
+    if tier == FAST:
+        return fast_log_share(x, <real>m, <real>log_hi)
+    return log_share(x, m, log_hi, log_lo)
+
+
+cdef inline void row_tier_log_softmax(
+    const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
+) noexcept nogil:
     cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
     cdef real last[MAX_LANES]
     cdef int lane, lanes = lanes_of(x[0])
     cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
     if whole < n:
         for lane in range(lanes):
-            last[lane] = log_share(x[n - lanes + lane], m, hi, lo)
+            last[lane] = tier_log_share(x[n - lanes + lane], m, hi, lo, tier)
     for i in range(whole):
-        y[i] = log_share(x[i], m, hi, lo)
+        y[i] = tier_log_share(x[i], m, hi, lo, tier)
     if whole < n:
         for lane in range(lanes):
             y[n - lanes + lane] = last[lane]
+
+
+cdef inline void row_log_softmax(
+    const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
+) noexcept nogil:
+    """The log-shares of one block of a row, tier as in row_softmax; y may be x."""
+    if real is float:
+        if tier == FAST:
+            row_tier_log_softmax(x, n, sum, FAST, y)
+            return
+    row_tier_log_softmax(x, n, sum, SHARES, y)
 
 
 # --- rows of one block, GROUP at a time -----------------------------------------------------------

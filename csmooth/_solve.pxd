@@ -5,8 +5,8 @@ log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's
               rest (_short.pxd; _reductions.pyx begins with it); kept where the result is at least
               2**-5 of log1p(rest).
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
-              relative error 1.45 * 2**-53 of the sum; kept where the result is at least 2 in size
-              (0.36 ULP before rounding), of 16 bits 0.25 (0.0008 ULP).
+              relative error 1.45 * 2**-53 of the rest; kept where the result is at least 2 in size
+              (0.36 ULP before rounding), of 16 bits a quarter of log1p(rest) (0.0008 ULP).
     accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
               rounding limits the rest to REST_LIMIT: for a smaller one ...
     rest      ... the terms are summed again without the maximum's: good for a rest of any size.
@@ -439,7 +439,10 @@ cdef inline bint is_settled(
     """Whether a tier's error is small enough for this result (see the head of this file)."""
     cdef double value = maximum + hi if task.reduces else hi
     if not accurate:
-        return not fabs(value) < (0.25 if task.halves else 2)
+        if task.halves:
+            # 2**-23.4 of the rest: below 2**-10.4 ULP of a result that is a quarter of log1p(rest)
+            return not ((4 * fabs(value) < min(hi, <double>1)) | (fabs(value) < 0.000244140625))
+        return not fabs(value) < 2
     if real is double:
         # REST_LIMIT; rounded to 24 bits, a rest of 2**-60 still has 30 right
         return not rest < (8.673617379884035e-19 if task.rounds else 9.313225746154785e-10)
@@ -476,7 +479,7 @@ cdef inline void log_sum_double(
     shift_to(m, origin_for(m), &shift)
     if fast and begins_fast(task):
         sum_of(task, row, buffer, &shift, FAST, -1, &total)
-        kernels.row_log_sum(&shift, &total, sum)
+        kernels.row_fast_log_sum(&shift, &total, sum)
         if is_settled(<double>0, task, sum.maximum, sum.rest, sum.hi, False):
             return
     sum_of(task, row, buffer, &shift, ACCURATE, -1, &total)
@@ -504,7 +507,7 @@ cdef inline void log_sum_of_row(
         shift_to(m, origin_for(m), &shift)
         if fast and begins_fast(task):
             sum_of(task, row, buffer, &shift, FAST, -1, &total)
-            kernels.row_log_sum(&shift, &total, sum)
+            kernels.row_fast_log_sum(&shift, &total, sum)
             if is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
                 return
         sum_of(task, row, buffer, &shift, ACCURATE, -1, &total)
@@ -591,7 +594,7 @@ cdef inline bint log_sum_at_once(
                 kernels.row_join(&parts[0], last - first, &shift, &total)
             first = last
     if possible:
-        kernels.row_log_sum(&shift, &total, sum)
+        kernels.row_fast_log_sum(&shift, &total, sum)
     return possible
 
 

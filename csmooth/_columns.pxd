@@ -16,17 +16,34 @@ from csmooth._rows cimport (
 )
 
 
+cdef inline void maxima_of(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* m
+) noexcept nogil:
+    """columns_max, in registers where the width is a constant."""
+    cdef real top[WIDTH]
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        top[w] = -INFINITY
+    for j in range(n):
+        for w in range(width):
+            top[w] = greater(x[j * stride + w], top[w])
+    for w in range(width):
+        m[w] = top[w]
+
+
 cdef inline void columns_max(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* m
 ) noexcept nogil:
     """Maxima, ignoring nan; -inf for none."""
-    cdef Py_ssize_t j
-    cdef int w
-    for w in range(width):
-        m[w] = -INFINITY
-    for j in range(n):
-        for w in range(width):
-            m[w] = greater(x[j * stride + w], m[w])
+    cdef int done = 0
+    if width == WIDTH:
+        maxima_of(x, stride, n, WIDTH, m)
+        return
+    while width - done >= MAX_LANES // 2:
+        maxima_of(x + done, stride, n, MAX_LANES // 2, m + done)
+        done += MAX_LANES // 2
+    maxima_of(x + done, stride, n, width - done, m + done)
 
 
 cdef inline void columns_sum_exp(

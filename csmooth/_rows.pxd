@@ -805,22 +805,30 @@ cdef inline void row_log_softmax(
 # each step is taken for all rows of the group at once.
 
 
+cdef inline void pair_max(const real* x, int n, real* y) noexcept nogil:
+    """The maxima of n pairs of neighbours."""
+    cdef int i
+    for i in range(n):
+        y[i] = greater(x[2 * i + 1], x[2 * i])
+
+
 cdef inline void rows_max(const real** rows, Py_ssize_t n, int width, real* m) noexcept nogil:
     """row_max of up to GROUP rows."""
-    cdef real top[MAX_LANES]
-    cdef real lanes[MAX_LANES][GROUP]
-    cdef int lane, w, half = MAX_LANES // 2
+    cdef real lanes[GROUP * MAX_LANES]
+    cdef real top[GROUP * MAX_LANES]
+    cdef int w, i
     for w in range(width):
-        lane_max(rows[w], n, &top[0])
-        for lane in range(half):
-            lanes[lane][w] = greater(top[lane + half], top[lane])
-    while half > 1:
-        half //= 2
-        for lane in range(half):
-            for w in range(GROUP):
-                lanes[lane][w] = greater(lanes[lane + half][w], lanes[lane][w])
+        lane_max(rows[w], n, &lanes[w * MAX_LANES])
+    for i in range(width * MAX_LANES, GROUP * MAX_LANES):
+        lanes[i] = -INFINITY
+    # long loops over neighbours: those over the lanes of one row would not be vectorised
+    pair_max(&lanes[0], GROUP * MAX_LANES // 2, &top[0])
+    pair_max(&top[0], GROUP * MAX_LANES // 4, &lanes[0])
+    pair_max(&lanes[0], GROUP * MAX_LANES // 8, &top[0])
+    pair_max(&top[0], GROUP * MAX_LANES // 16, &lanes[0])
+    pair_max(&lanes[0], GROUP * MAX_LANES // 32, &top[0])
     for w in range(width):
-        m[w] = lanes[0][w]
+        m[w] = top[w]
 
 
 cdef inline void rows_tier_sums(

@@ -450,6 +450,25 @@ cdef inline void row_packed_terms(
     row_block_sum(x, n, shift, SHARES, PACKED, total, packed, packed, <real*>NULL)
 
 
+cdef inline void add_last(
+    const real* x, int lanes, int left, const RowShift* shift, int tier, int keeps, real* s,
+    real* c, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """Adds the last of a block's elements to the last lanes; keeps their terms and those before."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real kept_hi[MAX_LANES]
+    cdef real kept_lo[MAX_LANES]
+    cdef real hi, lo, scale
+    cdef int lane
+    for lane in range(lanes):
+        add_exp(
+            x[lane], origin, magic, lowest, tier, lane >= lanes - left, &s[lane], &c[lane], &hi,
+            &lo, &scale,
+        )
+        store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
+    hand_over(&kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi, terms_lo)
+
+
 cdef inline void row_lane_sums(
     const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, real* sums,
     real* errors, real* terms_hi, real* terms_lo, real* m
@@ -480,17 +499,17 @@ cdef inline void row_lane_sums(
         )
         x += lanes
     if left and n > lanes:
-        # the last lanes elements, most of which may have been added before
-        x += left - lanes
-        for lane in range(lanes):
-            add_exp(
-                x[lane], origin, magic, lowest, tier, lane >= lanes - left, &s[lane], &c[lane],
-                &hi, &lo, &scale,
+        # the last elements, some of which may have been added before
+        if left <= lanes // 2:
+            add_last(
+                x + left - lanes // 2, lanes // 2, left, shift, tier, keeps, &s[lanes // 2],
+                &c[lanes // 2], terms_hi + n - lanes // 2, terms_lo + n - lanes // 2,
             )
-            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
-        hand_over(
-            &kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi + n - lanes, terms_lo + n - lanes
-        )
+        else:
+            add_last(
+                x + left - lanes, lanes, left, shift, tier, keeps, &s[0], &c[0],
+                terms_hi + n - lanes, terms_lo + n - lanes,
+            )
     elif left:
         for lane in range(lanes):
             few[lane] = -INFINITY
@@ -831,17 +850,35 @@ cdef inline void rows_max(const real** rows, Py_ssize_t n, int width, real* m) n
         m[w] = top[w]
 
 
+cdef inline void interleave(const real* x, int n, real* y) noexcept nogil:
+    """The first n elements in turn with the next n."""
+    cdef int i
+    for i in range(n):
+        y[2 * i] = x[i]
+        y[2 * i + 1] = x[n + i]
+
+
+cdef inline void turn(real* x, int n) noexcept nogil:
+    """Puts element j of n of row w at j * GROUP + w, where it was at w * n + j: log2 GROUP times the
+    upper half of the rows between the lower one."""
+    cdef real y[GROUP * MAX_LANES]
+    interleave(x, GROUP * n // 2, &y[0])
+    interleave(&y[0], GROUP * n // 2, x)
+    interleave(x, GROUP * n // 2, &y[0])
+    interleave(&y[0], GROUP * n // 2, x)
+
+
 cdef inline void rows_tier_sums(
     const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, int keeps,
     PairSum* totals, real* terms_hi, real* terms_lo
 ) noexcept nogil:
     cdef real row_s[MAX_LANES]
     cdef real row_c[MAX_LANES]
-    cdef real s[MAX_LANES][GROUP]
-    cdef real c[MAX_LANES][GROUP]
+    cdef real s[MAX_LANES * GROUP]
+    cdef real c[MAX_LANES * GROUP]
     cdef double hi[GROUP]
     cdef double lo[GROUP]
-    cdef int lane, w, half = lanes_of(<real>0) // 2
+    cdef int i, lane, w, half = lanes_of(<real>0) // 2
     for w in range(width):
         row_lane_sums(
             rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,
@@ -850,17 +887,21 @@ cdef inline void rows_tier_sums(
         for lane in range(half):
             add_pair(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
         for lane in range(half):
-            s[lane][w] = row_s[lane]
-            c[lane][w] = row_c[lane]
+            s[w * half + lane] = row_s[lane]
+            c[w * half + lane] = row_c[lane]
+    for i in range(width * half, GROUP * half):
+        s[i] = 0
+        c[i] = 0
+    turn(&s[0], half)
+    turn(&c[0], half)
     while half > 1:
         half //= 2
-        for lane in range(half):
-            for w in range(GROUP):
-                add_pair(s[lane + half][w], c[lane + half][w], &s[lane][w], &c[lane][w])
+        for i in range(half * GROUP):
+            add_pair(s[i + half * GROUP], c[i + half * GROUP], &s[i], &c[i])
     for w in range(GROUP):
         hi[w] = 0
         lo[w] = 0
-        add_block(s[0][w], c[0][w], &hi[w], &lo[w])
+        add_block(s[w], c[w], &hi[w], &lo[w])
     for w in range(width):
         totals[w].hi = hi[w]
         totals[w].lo = lo[w]

@@ -30,16 +30,38 @@ cdef extern from *:
         }
         return i;
     }
-    static inline ptrdiff_t csmooth_narrow_f32(const float* x, uint16_t* y, ptrdiff_t n) {
+    static inline void csmooth_store_halves(__m256 v, uint16_t* y) {
         const __m256 sign = _mm256_set1_ps(-0.0f);
         const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+        __m256 one_nan = _mm256_or_ps(_mm256_and_ps(v, sign), nan);
+        v = _mm256_blendv_ps(v, one_nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+        _mm_storeu_si128((__m128i*)y, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    }
+    static inline ptrdiff_t csmooth_narrow_f32(const float* x, uint16_t* y, ptrdiff_t n) {
         ptrdiff_t i;
-        for (i = 0; i + 8 <= n; i += 8) {
-            __m256 v = _mm256_loadu_ps(x + i);
-            __m256 one_nan = _mm256_or_ps(_mm256_and_ps(v, sign), nan);
-            v = _mm256_blendv_ps(v, one_nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-            _mm_storeu_si128((__m128i*)(y + i), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
-        }
+        for (i = 0; i + 8 <= n; i += 8)
+            csmooth_store_halves(_mm256_loadu_ps(x + i), y + i);
+        return i;
+    }
+    /* Rounded to odd: the last bit of the float is set if any of the 29 bits below it was. Of such a
+       float the next rounding makes what it would have made of the double. */
+    static inline __m128 csmooth_odd_floats(const double* x) {
+        const __m256i below = _mm256_set1_epi64x(0x1fffffff);
+        __m256i bits = _mm256_loadu_si256((const __m256i*)x);
+        __m256i carry = _mm256_add_epi64(_mm256_and_si256(bits, below), below);
+        bits = _mm256_andnot_si256(below, _mm256_or_si256(bits, carry));
+        return _mm256_cvtpd_ps(_mm256_castsi256_pd(bits));
+    }
+    static inline ptrdiff_t csmooth_narrow_f64(const double* x, uint16_t* y, ptrdiff_t n) {
+        ptrdiff_t i;
+        for (i = 0; i + 8 <= n; i += 8)
+            csmooth_store_halves(
+                _mm256_insertf128_ps(
+                    _mm256_castps128_ps256(csmooth_odd_floats(x + i)),
+                    csmooth_odd_floats(x + i + 4), 1
+                ),
+                y + i
+            );
         return i;
     }
     #else
@@ -55,6 +77,10 @@ cdef extern from *:
         (void)x; (void)y; (void)n;
         return 0;
     }
+    static inline ptrdiff_t csmooth_narrow_f64(const double* x, uint16_t* y, ptrdiff_t n) {
+        (void)x; (void)y; (void)n;
+        return 0;
+    }
     #endif
     """
     Py_ssize_t widen_f32 "csmooth_widen_f32"(
@@ -65,6 +91,9 @@ cdef extern from *:
     ) noexcept nogil
     Py_ssize_t narrow_f32 "csmooth_narrow_f32"(
         const float* x, uint16_t* y, Py_ssize_t n
+    ) noexcept nogil
+    Py_ssize_t narrow_f64 "csmooth_narrow_f64"(
+        const double* x, uint16_t* y, Py_ssize_t n
     ) noexcept nogil
 
 
@@ -151,8 +180,10 @@ cdef inline void from_halves(const uint16_t* x, real* y, Py_ssize_t n) noexcept 
 
 
 cdef inline void to_halves(const real* x, uint16_t* y, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i, done = 0
-    if real is float:
+    cdef Py_ssize_t i, done
+    if real is double:
+        done = narrow_f64(x, y, n)
+    else:
         done = narrow_f32(x, y, n)
     for i in range(done, n):
         y[i] = half_of(x[i])

@@ -6,7 +6,7 @@ from csmooth._columns cimport (
     columns_softmax,
 )
 from csmooth._complex_kernels cimport complex_logs, complex_sums
-from csmooth._halves cimport from_halves, to_halves
+from csmooth._halves cimport from_floats, from_halves, to_floats, to_halves
 from csmooth._kernels cimport Kernels
 from csmooth._loss_kernels cimport (
     are_hard,
@@ -92,6 +92,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.from_halves_f32 = from_halves[float]
     kernels.to_halves_f64 = to_halves[double]
     kernels.to_halves_f32 = to_halves[float]
+    kernels.from_floats = from_floats
+    kernels.to_floats = to_floats
     kernels.pack_short = pack_short
     kernels.unpack_short = unpack_short
     kernels.row_max_f64 = row_max[double]

@@ -1,5 +1,6 @@
-"""Floor 0: float16 and bfloat16, as their bits, to float or double and back; branch-free.
+"""Floor 0: float16 and bfloat16, as their bits, to float or double and back, and float to double.
 
+All is branch-free.
 Processors with F16C convert float16 eight at a time; what they lack, or leave over, is computed
 with integers and has the same bits.
 """
@@ -187,3 +188,15 @@ cdef inline void to_halves(const real* x, uint16_t* y, Py_ssize_t n) noexcept no
         done = narrow_f32(x, y, n)
     for i in range(done, n):
         y[i] = half_of(x[i])
+
+
+cdef inline void from_floats(const float* x, double* y, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = x[i]
+
+
+cdef inline void to_floats(const double* x, float* y, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = <float>x[i]

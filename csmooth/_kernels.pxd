@@ -190,6 +190,8 @@ ctypedef struct Kernels:
     void (*from_halves_f32)(const uint16_t* x, float* y, Py_ssize_t n) noexcept nogil
     void (*to_halves_f64)(const double* x, uint16_t* y, Py_ssize_t n) noexcept nogil
     void (*to_halves_f32)(const float* x, uint16_t* y, Py_ssize_t n) noexcept nogil
+    void (*from_floats)(const float* x, double* y, Py_ssize_t n) noexcept nogil
+    void (*to_floats)(const double* x, float* y, Py_ssize_t n) noexcept nogil
 
     # short rows; see _transpose.pxd
     void (*pack_short)(

@@ -143,6 +143,10 @@ cdef inline void convert(
     if code == cnp.NPY_DOUBLE:
         convert_from(<double>0, p, stride, n, x.swapped, out)
     elif code == cnp.NPY_FLOAT:
+        if number is double:
+            if stride == sizeof(float) and not x.swapped and x.aligned:
+                kernels.from_floats(<const float*>p, out, n)
+                return
         convert_from(<float>0, p, stride, n, x.swapped, out)
     elif code == cnp.NPY_FLOAT16 or code == BFLOAT16:
         if number is int64_t:
@@ -179,8 +183,11 @@ cdef inline void unconvert(
         for i in range(n):
             (<double*>(p + i * stride))[0] = values[i]
     elif y.type_number == cnp.NPY_FLOAT and stride == sizeof(float):
-        for i in range(n):
-            (<float*>p)[i] = <float>values[i]
+        if real is double:
+            kernels.to_floats(values, <float*>p, n)
+        else:
+            for i in range(n):
+                (<float*>p)[i] = <float>values[i]
     elif y.type_number == cnp.NPY_FLOAT:
         for i in range(n):
             (<float*>(p + i * stride))[0] = <float>values[i]

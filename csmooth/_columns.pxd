@@ -10,8 +10,8 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
 )
 from csmooth._rows cimport (
-    NOTHING, PACKED, PAIRS, add_block, add_exp, add_pair, fast_log_share, fast_share, fast_term,
-    greater, lanes_of, log_share, log_sum_without, origin_of, reciprocal, scale_of, scaled_exp,
+    NOTHING, PACKED, PAIRS, SINGLE, add_block, add_exp, add_pair, fast_log_share, fast_share,
+    fast_term, greater, lanes_of, log_share, log_sum_without, origin_of, reciprocal, scale_of,
     scaled_share, share, shift_of, store_term, term_of, unpacked_pair, unscaled,
 )
 
@@ -183,6 +183,11 @@ cdef inline void columns_tier_softmax(
             x, stride, n, width, SHARES, PACKED, &origin[0], &magic[0], &lowest[0], &s_hi[0],
             &s_lo[0], y, y, y_stride,
         )
+    elif tier == FAST:
+        columns_kept_sum_exp(
+            x, stride, n, width, FAST, SINGLE, &origin[0], &magic[0], &lowest[0], &s_hi[0],
+            &s_lo[0], y, y, y_stride,
+        )
     else:
         columns_sum_exp(
             x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
@@ -209,12 +214,11 @@ cdef inline void columns_tier_softmax(
         return
     for j in range(n):
         for w in range(width):
-            if tier == SHARES:
+            if tier == FAST:
+                y[j * y_stride + w] = fast_share(y[j * y_stride + w], c_hi[w])
+            else:
                 scale = term_of(x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo)
                 y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
-            else:
-                scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], False, &hi, &lo)
-                y[j * y_stride + w] = fast_share(hi, c_hi[w])
 
 
 cdef inline void columns_softmax(
@@ -222,7 +226,7 @@ cdef inline void columns_softmax(
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
     """The shares, tier as in row_softmax; y may be x. Terms of SHARES are kept, those of columns of
-    more than LONG_ROW elements packed in y, if y is not x."""
+    more than LONG_ROW elements packed in y, if y is not x; those of FAST in y."""
     if real is float:
         if tier == FAST:
             columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride)

@@ -41,6 +41,7 @@ cdef enum:
     NOTHING
     PAIRS   # hi and lo, with their scale
     PACKED  # packed_pair, without
+    SINGLE  # hi alone, with its scale, of the FAST tier
 
 
 cdef inline int lanes_of(real x) noexcept nogil:
@@ -220,6 +221,8 @@ cdef inline void store_term(
         place_lo[0] = lo * scale
     elif keeps == PACKED:
         place_hi[0] = packed_pair(hi, lo)
+    elif keeps == SINGLE:
+        place_hi[0] = hi * scale
 
 
 cdef inline void add_block(double s, double c, double* hi, double* lo) noexcept nogil:
@@ -943,7 +946,10 @@ cdef inline void rows_tier_softmax(
     cdef real* y
     cdef int w, lane, lanes = lanes_of(<real>0)
     cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
-    rows_tier_sums(rows, n, width, shifts, tier, PAIRS, &totals[0], &hi[0], &lo[0])
+    if tier == FAST:
+        rows_tier_sums(rows, n, width, shifts, FAST, SINGLE, &totals[0], &hi[0], &lo[0])
+    else:
+        rows_tier_sums(rows, n, width, shifts, SHARES, PAIRS, &totals[0], &hi[0], &lo[0])
     for w in range(GROUP):
         s_hi[w] = totals[w].hi if w < width else 1
         s_lo[w] = totals[w].lo if w < width else 0

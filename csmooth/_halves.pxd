@@ -44,8 +44,8 @@ cdef extern from *:
             csmooth_store_halves(_mm256_loadu_ps(x + i), y + i);
         return i;
     }
-    /* Rounded to odd: the last bit of the float is set if any of the 29 bits below it was. Of such a
-       float the next rounding makes what it would have made of the double. */
+    /* Rounded to odd: the last bit of the float is set if any of the 29 bits below it was. Of such
+       a float the next rounding makes what it would have made of the double. */
     static inline __m128 csmooth_odd_floats(const double* x) {
         const __m256i below = _mm256_set1_epi64x(0x1fffffff);
         __m256i bits = _mm256_loadu_si256((const __m256i*)x);

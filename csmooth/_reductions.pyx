@@ -47,6 +47,7 @@ cdef enum:
     PACK = 1 << 14  # elements of the rows taken at a time, a part of an L2 cache
     STAGE = 1 << 16  # elements of the rows copied at a time, most of one
     FEWEST = 8  # rows worth copying side by side
+    FEW = 8  # one of so many columns is better solved alone
     ROWS_EACH = 4  # so many rows for each thread, and they take rows; else blocks of rows
 
 
@@ -330,16 +331,17 @@ cdef inline void sum_columns(
         kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums)
 
 
-cdef inline bint are_settled(
-    real kind, const Task* task, const LogSums* sums, int width, bint accurate
+cdef inline int count_open(
+    real kind, const Task* task, const LogSums* sums, int width, bint accurate, bint* is_open
 ) noexcept nogil:
-    cdef bint settled = True
-    cdef int w
+    """How many of the columns a tier has not settled, and which."""
+    cdef int w, count = 0
     for w in range(width):
-        settled &= is_settled(
+        is_open[w] = not is_settled(
             kind, task, sums.maximum[w], sums.rest[w], sums.hi[w], accurate
         )
-    return settled
+        count += is_open[w]
+    return count
 
 
 cdef void log_sum_columns(
@@ -348,28 +350,29 @@ cdef void log_sum_columns(
 ) noexcept nogil:
     """log_sum_of_row of columns."""
     cdef real buffer[BLOCK]
-    cdef LogSums fast
+    cdef bint is_open[WIDTH]
+    cdef bint still_open[WIDTH]
+    cdef LogSums accurate
     cdef LogSum sum
     cdef Row row
-    cdef int w
-    cdef bint fast_settles = begins_fast(task)
-    if fast_settles:
-        sum_columns(x, stride, task.rows.length, width, False, m, &fast)
-        if are_settled(<real>0, task, &fast, width, False):
-            sums[0] = fast
-            return
-    sum_columns(x, stride, task.rows.length, width, True, m, sums)
-    if not fast_settles and are_settled(<real>0, task, sums, width, True):
-        return
-    for w in range(width):
-        if fast_settles and is_settled(
-            <real>0, task, fast.maximum[w], fast.rest[w], fast.hi[w], False
-        ):
-            sums.rest[w], sums.hi[w], sums.lo[w] = fast.rest[w], fast.hi[w], fast.lo[w]
-        elif not is_settled(<real>0, task, sums.maximum[w], sums.rest[w], sums.hi[w], True):
-            row = row_at(task, first + w)
-            log_sum_of_row(task, &row, m[w], False, &buffer[0], &sum)
-            sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
+    cdef int w, count
+    cdef bint fast = begins_fast(task)
+    sum_columns(x, stride, task.rows.length, width, not fast, m, sums)
+    count = count_open(<real>0, task, sums, width, not fast, &is_open[0])
+    if fast and count > width // FEW:
+        sum_columns(x, stride, task.rows.length, width, True, m, &accurate)
+        count_open(<real>0, task, &accurate, width, True, &still_open[0])
+        for w in range(width):
+            if is_open[w]:
+                sums.rest[w], sums.hi[w] = accurate.rest[w], accurate.hi[w]
+                sums.lo[w] = accurate.lo[w]
+                is_open[w] = still_open[w]
+    if count:
+        for w in range(width):
+            if is_open[w]:
+                row = row_at(task, first + w)
+                log_sum_of_row(task, &row, m[w], False, &buffer[0], &sum)
+                sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
 
 
 cdef struct Pending:
@@ -667,25 +670,29 @@ cdef void solve_staged(
     # whether rows that follow each other are one long row
     cdef bint one = task.rows.inner_dims == 1 and task.mask.data == NULL and stored == n
     stage_task(kind, task, width, behind, stage, &staged)
-    if behind:
+    if behind and along == width * across:
+        convert(&task.x, leader.x, across, stored * width, stage)
+    elif behind:
         for j in range(stored):
             convert(&task.x, leader.x + j * along, across, width, stage + j * width)
-        if stored < n:
-            for w in range(width):
-                stage[stored * width + w] = 0
     elif one and across == n * along:
         convert(&task.x, leader.x, along, n * width, stage)
     else:
         for w in range(width):
             row = row_at(task, first + w)
             load(task, &row, 0, n, stage + w * n)
+    if behind and stored < n:
+        for w in range(width):
+            stage[stored * width + w] = 0
     if task.reduces:
         staged.out.data = leader.out
         staged.sign.data = leader.sign
     solve_rows(kind, &staged, 0, width)
     if task.reduces:
         return
-    if behind:
+    if behind and out_along == width * out_across:
+        unconvert(&task.out, leader.out, out_across, stored * width, stage)
+    elif behind:
         for j in range(stored):
             unconvert(
                 &task.out, leader.out + j * out_along, out_across, width, stage + j * width

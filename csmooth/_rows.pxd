@@ -862,8 +862,8 @@ cdef inline void interleave(const real* x, int n, real* y) noexcept nogil:
 
 
 cdef inline void turn(real* x, int n) noexcept nogil:
-    """Puts element j of n of row w at j * GROUP + w, where it was at w * n + j: log2 GROUP times the
-    upper half of the rows between the lower one."""
+    """Puts element j of n of row w at j * GROUP + w, where it was at w * n + j: log2 GROUP times
+    the upper half of the rows between the lower one."""
     cdef real y[GROUP * MAX_LANES]
     interleave(x, GROUP * n // 2, &y[0])
     interleave(&y[0], GROUP * n // 2, x)

@@ -70,15 +70,19 @@ from csmooth._rows cimport (
 )
 from csmooth._short cimport (
     columns_correct,
+    columns_fast_log_sum,
+    columns_fast_softmax,
     columns_plain_log_softmax,
     columns_plain_softmax,
     columns_short_log_sum,
     log_sum_values,
+    row_fast_softmax,
     row_plain_log_softmax,
     row_plain_softmax,
+    row_short_fast_log_sum,
     row_short_log_sum,
 )
-from csmooth._transpose cimport pack_short, unpack_short
+from csmooth._transpose cimport pack_short, pack_single, unpack_short, unpack_single
 
 
 cdef inline void fill(Kernels* kernels) noexcept nogil:
@@ -96,6 +100,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.to_floats = to_floats
     kernels.pack_short = pack_short
     kernels.unpack_short = unpack_short
+    kernels.pack_single = pack_single
+    kernels.unpack_single = unpack_single
     kernels.row_max_f64 = row_max[double]
     kernels.row_max_f32 = row_max[float]
     kernels.origin_of_f64 = origin_of[double]
@@ -148,6 +154,10 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_short_log_sum = row_short_log_sum
     kernels.row_plain_softmax = row_plain_softmax
     kernels.row_plain_log_softmax = row_plain_log_softmax
+    kernels.columns_fast_log_sum = columns_fast_log_sum
+    kernels.columns_fast_softmax = columns_fast_softmax
+    kernels.row_short_fast_log_sum = row_short_fast_log_sum
+    kernels.row_fast_softmax = row_fast_softmax
     kernels.log_sum_values = log_sum_values
     kernels.row_sum_pairs = row_sum_pairs
     kernels.row_target_f64 = row_target[double]

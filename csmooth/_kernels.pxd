@@ -201,6 +201,13 @@ ctypedef struct Kernels:
         const double* packed, bint single, Py_ssize_t n, int width, char* y, Py_ssize_t across
     ) noexcept nogil
 
+    void (*pack_single)(
+        const float* x, Py_ssize_t n, int width, float* packed
+    ) noexcept nogil
+    void (*unpack_single)(
+        const float* packed, Py_ssize_t n, int width, float* y
+    ) noexcept nogil
+
     double (*row_max_f64)(const double* x, Py_ssize_t n) noexcept nogil
     float (*row_max_f32)(const float* x, Py_ssize_t n) noexcept nogil
 
@@ -363,6 +370,15 @@ ctypedef struct Kernels:
     void (*row_plain_log_softmax)(
         const double* x, Py_ssize_t n, const LogSum* sum, double* y
     ) noexcept nogil
+    void (*columns_fast_log_sum)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+    ) noexcept nogil
+    void (*columns_fast_softmax)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*row_short_fast_log_sum)(const float* x, Py_ssize_t n, LogSum* sum) noexcept nogil
+    void (*row_fast_softmax)(const float* x, Py_ssize_t n, float m, float* y) noexcept nogil
     bint (*log_sum_values)(
         const LogSums* sums, int width, double limit, double* values
     ) noexcept nogil

@@ -163,12 +163,15 @@ cdef inline void softmax_of_blocks(
         store(task, &rows[w], 0, n, y[w])
 
 
-cdef inline void plain_softmax(const Task* task, const Row* row, double m) noexcept nogil:
-    cdef double buffer[LONG_ROW]
+cdef inline void plain_softmax(const Task* task, const Row* row, real m) noexcept nogil:
+    cdef real buffer[LONG_ROW]
     cdef Py_ssize_t n = task.rows.length
-    cdef const double* x = load(task, row, 0, n, &buffer[0])
-    cdef double* y = output_block(task, row, 0, &buffer[0])
-    kernels.row_plain_softmax(x, n, m, y)
+    cdef const real* x = load(task, row, 0, n, &buffer[0])
+    cdef real* y = output_block(task, row, 0, &buffer[0])
+    if real is double:
+        kernels.row_plain_softmax(x, n, m, y)
+    else:
+        kernels.row_fast_softmax(x, n, m, y)
     store(task, row, 0, n, y)
 
 
@@ -466,13 +469,15 @@ cdef void solve_columns(
                     packed[j * WIDTH + w] = p[j]
         x = &packed[0]
         x_stride = WIDTH
-    if real is double:
-        if short_logs:
+    if short_logs:
+        if real is double:
             kernels.columns_short_log_sum(x, x_stride, n, width, is_plain(task), &sums)
-            for w in range(width):
-                m[w] = sums.maximum[w]
         else:
-            kernels.columns_max_f64(x, x_stride, n, width, &m[0])
+            kernels.columns_fast_log_sum(x, x_stride, n, width, &sums)
+        for w in range(width):
+            m[w] = <real>sums.maximum[w]
+    elif real is double:
+        kernels.columns_max_f64(x, x_stride, n, width, &m[0])
     else:
         kernels.columns_max_f32(x, x_stride, n, width, &m[0])
     for w in range(width):
@@ -507,6 +512,8 @@ cdef void solve_columns(
             kernels.columns_log_softmax_f32(
                 x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
             )
+        elif is_plain(task):
+            kernels.columns_fast_softmax(x, x_stride, n, width, &m[0], y, y_stride)
         else:
             kernels.columns_softmax_f32(
                 x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
@@ -852,8 +859,11 @@ cdef int merge_axes(Py_ssize_t* shape, Py_ssize_t** strides, int operands, int d
 
 
 cdef void choose_arithmetic(Task* task, bint single) noexcept nogil:
-    """float for float32 and float16, but double for short rows, which then need no pairs."""
-    task.single = single and task.rows.length >= LONG_ROW
+    """float for float32 and float16, but for short rows double, which then needs no pairs; shares of
+    16 bits never need them."""
+    task.single = single and (
+        task.rows.length >= LONG_ROW or (task.halves and not task.reduces)
+    )
 
 
 cdef prepare(

@@ -16,16 +16,20 @@ A short row is summed relative to its maximum m:
     4. log1p(rest): 2**-57 in pairs, 2**-50 plain.
     5. Where m + log1p(rest) cancels, columns_correct adds what exponentials of 2**-73 make of it.
 
+Rows of 16 bits take the terms of the FAST tier of float (_rows.pxd), which scales them as it does:
+2**-23.4 each, x_j - m being exact or not taken. They are added in double, in their order, and rest
+is their quotient with the maximum's own term as a pair.
+
 One row alone takes the same steps, with the loops over its elements.
 """
 from libc.math cimport NAN, fabs
 from csmooth._elementary cimport (
     BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, exp_c_short_f64, exp_long,
     expm1_reduced, fast_two_sum, fma, log1p_pair, log_p_f64, magic_of, power_of_two,
-    split_exponent, two_sum,
+    real, split_exponent, two_sum,
 )
 from csmooth._kernels cimport LONG_ROW, WIDTH, LogSum, LogSums
-from csmooth._rows cimport add_pair
+from csmooth._rows cimport add_pair, fast_share, fast_term, origin_of, shift_of
 
 
 cdef inline void term_pair(double x, double m, double* hi, double* lo) noexcept nogil:
@@ -105,10 +109,10 @@ cdef inline double plain_share(double term, double inverse) noexcept nogil:
 
 
 cdef inline void bubble_max(
-    const double* x, Py_ssize_t stride, Py_ssize_t n, int width, double* sorted
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* sorted
 ) noexcept nogil:
     """sorted[j * width + w] = the elements of row w, the maximum last; a nan may pass for one."""
-    cdef double v, top
+    cdef real v, top
     cdef Py_ssize_t j
     cdef int w
     for w in range(width):
@@ -184,6 +188,67 @@ cdef inline void columns_plain_softmax(
     for j in range(n):
         for w in range(width):
             y[j * y_stride + w] = plain_share(terms[j * width + w], s[w])
+
+
+cdef inline void columns_fast_log_sum(
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+) noexcept nogil:
+    """columns_short_log_sum of rows of 16 bits."""
+    cdef float sorted[LONG_ROW * WIDTH]
+    cdef const float* m = &sorted[(n - 1) * width]
+    cdef float origin[WIDTH]
+    cdef float magic[WIDTH]
+    cdef float lowest[WIDTH]
+    cdef double top[WIDTH]
+    cdef double s[WIDTH]
+    cdef double hi, lo, unused
+    cdef Py_ssize_t j
+    cdef int w
+    bubble_max(x, stride, n, width, &sorted[0])
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &hi, &lo, &unused)
+        top[w] = hi + lo
+        s[w] = 0
+    for j in range(n - 1):
+        for w in range(width):
+            s[w] = s[w] + fast_term(sorted[j * width + w], origin[w], magic[w], lowest[w])
+    for w in range(width):
+        sums.maximum[w] = m[w]
+        sums.rest[w] = s[w] / top[w]
+        sums.hi[w] = plain_log1p(s[w] / top[w])
+        sums.lo[w] = 0
+
+
+cdef inline void columns_fast_softmax(
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+    float* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """columns_plain_softmax of rows of 16 bits."""
+    cdef float terms[LONG_ROW * WIDTH]
+    cdef float origin[WIDTH]
+    cdef float magic[WIDTH]
+    cdef float lowest[WIDTH]
+    cdef float c[WIDTH]
+    cdef double s[WIDTH]
+    cdef double unused
+    cdef float term
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        origin[w] = origin_of(m[w])
+        shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
+        s[w] = 0
+    for j in range(n):
+        for w in range(width):
+            term = fast_term(x[j * stride + w], origin[w], magic[w], lowest[w])
+            terms[j * width + w] = term
+            s[w] = s[w] + term
+    for w in range(width):
+        c[w] = <float>(1.0 / s[w])
+    for j in range(n):
+        for w in range(width):
+            y[j * y_stride + w] = fast_share(terms[j * width + w], c[w])
 
 
 cdef inline void columns_plain_log_softmax(
@@ -280,6 +345,48 @@ cdef inline void row_short_log_sum(
         short_log_sum(x, n, True, sum)
     else:
         short_log_sum(x, n, False, sum)
+
+
+cdef inline void row_short_fast_log_sum(
+    const float* x, Py_ssize_t n, LogSum* sum
+) noexcept nogil:
+    """columns_fast_log_sum of one row."""
+    cdef float others[LONG_ROW]
+    cdef float m = x[0], v, origin, magic, lowest
+    cdef double s = 0, hi, lo, unused
+    cdef Py_ssize_t j
+    for j in range(n - 1):
+        v = x[j + 1]
+        others[j] = m if v > m else v
+        m = v if v > m else m
+    origin = origin_of(m)
+    shift_of(m, origin, &magic, &lowest, &hi, &lo, &unused)
+    for j in range(n - 1):
+        others[j] = fast_term(others[j], origin, magic, lowest)
+    for j in range(n - 1):
+        s = s + others[j]
+    sum.maximum = m
+    sum.rest = s / (hi + lo)
+    sum.hi = plain_log1p(sum.rest)
+    sum.lo = 0
+
+
+cdef inline void row_fast_softmax(
+    const float* x, Py_ssize_t n, float m, float* y
+) noexcept nogil:
+    """columns_fast_softmax of one row."""
+    cdef float terms[LONG_ROW]
+    cdef float origin = origin_of(m), magic, lowest, c
+    cdef double s = 0, unused
+    cdef Py_ssize_t j
+    shift_of(m, origin, &magic, &lowest, &unused, &unused, &unused)
+    for j in range(n):
+        terms[j] = fast_term(x[j], origin, magic, lowest)
+    for j in range(n):
+        s = s + terms[j]
+    c = <float>(1.0 / s)
+    for j in range(n):
+        y[j] = fast_share(terms[j], c)
 
 
 cdef inline void row_plain_softmax(

@@ -3,7 +3,7 @@
 log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's own. Tiers:
     plain     rows shorter than LONG_ROW with narrower results, in double without pairs: 2**-33 of
               rest (_short.pxd; _reductions.pyx begins with it); kept where the result is at least
-              2**-5 of log1p(rest).
+              2**-5 of log1p(rest). For shares of 16 bits in float: 2**-23.4 of rest, always kept.
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
               relative error 1.45 * 2**-53 of the rest; kept where the result is at least 2 in size
               (0.36 ULP before rounding), of 16 bits a quarter of log1p(rest) (0.0008 ULP).
@@ -162,9 +162,7 @@ cdef inline void pack_rows(
         if real is double:
             kernels.pack_short(<const char*>buffer, False, n * sizeof(double), n, width, packed)
         else:
-            for j in range(n):
-                for w in range(width):
-                    packed[j * WIDTH + w] = buffer[w * n + j]
+            kernels.pack_single(buffer, n, width, packed)
     else:
         for j in range(n):
             convert(x, leader + j * along, across, width, packed + j * WIDTH)
@@ -177,16 +175,13 @@ cdef inline void unpack_packed(
     cdef real buffer[SHORT_ROW * WIDTH]
     cdef Py_ssize_t j
     cdef Py_ssize_t along = y.inner_strides[0], across = y.outer_strides[task.rows.outer_dims - 1]
-    cdef int w
     if is_simple(&task.rows, y) and not is_adjacent(y, across):
         unpack_columns(y, leader, across, along, n, width, packed)
     elif across == n * along:  # row after row
         if real is double:
             kernels.unpack_short(packed, False, n, width, <char*>buffer, n * sizeof(double))
         else:
-            for j in range(n):
-                for w in range(width):
-                    buffer[w * n + j] = packed[j * WIDTH + w]
+            kernels.unpack_single(packed, n, width, buffer)
         unconvert(y, leader, along, n * width, &buffer[0])
     else:
         for j in range(n):
@@ -398,8 +393,9 @@ cdef inline double log_sum_value(double maximum, double hi, double lo) noexcept 
 
 
 cdef inline bint is_plain(const Task* task) noexcept nogil:
-    """Whether rows are short and rounded, so that double arithmetic without pairs serves."""
-    return task.rounds and not task.single and task.rows.length < LONG_ROW
+    """Whether rows are short and rounded, so that double arithmetic without pairs serves;
+    for shares of 16 bits, float arithmetic."""
+    return task.rounds and task.rows.length < LONG_ROW
 
 
 cdef inline double limit_of(const Task* task, bint plain) noexcept nogil:
@@ -609,6 +605,9 @@ cdef inline bint find_log_sum(
         if begins_short(task):
             kernels.row_short_log_sum(load(task, row, 0, n, buffer), n, is_plain(task), sum)
             return isfinite(sum.maximum)
+    elif begins_short(task):
+        kernels.row_short_fast_log_sum(load(task, row, 0, n, buffer), n, sum)
+        return isfinite(sum.maximum)
     summed = log_sum_at_once(m, task, row, sum)
     if summed and is_settled(m, task, sum.maximum, sum.rest, sum.hi, False):
         return True

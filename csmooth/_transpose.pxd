@@ -1,8 +1,9 @@
 """Floor 0: short rows into columns and back, in vectors of four float32 or two float64.
 
-packed[j * WIDTH + w] = element j of row w, in double; the rows are contiguous, `across` bytes
-apart. The same number of rows behind these is fetched meanwhile, a few lines at a time: between two
-blocks of rows there is too much else to do for the processor to look ahead by itself.
+packed[j * WIDTH + w] = element j of row w, in double or, where the rows have 16 bits, in float;
+the rows are contiguous, `across` bytes apart. The same number of rows behind these is fetched
+meanwhile, a few lines at a time: between two blocks of rows there is too much else to do for the
+processor to look ahead by itself.
 """
 cdef extern from *:
     """
@@ -11,23 +12,24 @@ cdef extern from *:
     #define CSMOOTH_WIDTH 64
 
     /* Rows first ... width, one element after the other. */
-    #define CSMOOTH_BY_ELEMENT(NAME, TYPE)                                                       \\
+    #define CSMOOTH_BY_ELEMENT(NAME, TYPE, PACKED)                                               \\
         static inline void csmooth_pack_few_##NAME(                                              \\
-            const char* x, ptrdiff_t across, ptrdiff_t n, int first, int width, double* packed   \\
+            const char* x, ptrdiff_t across, ptrdiff_t n, int first, int width, PACKED* packed   \\
         ) {                                                                                      \\
             for (int w = first; w < width; w++)                                                  \\
                 for (ptrdiff_t j = 0; j < n; j++)                                                \\
                     packed[j * CSMOOTH_WIDTH + w] = ((const TYPE*)(x + w * across))[j];          \\
         }                                                                                        \\
         static inline void csmooth_unpack_few_##NAME(                                            \\
-            const double* packed, ptrdiff_t n, int first, int width, char* y, ptrdiff_t across   \\
+            const PACKED* packed, ptrdiff_t n, int first, int width, char* y, ptrdiff_t across   \\
         ) {                                                                                      \\
             for (int w = first; w < width; w++)                                                  \\
                 for (ptrdiff_t j = 0; j < n; j++)                                                \\
                     ((TYPE*)(y + w * across))[j] = (TYPE)packed[j * CSMOOTH_WIDTH + w];          \\
         }
-    CSMOOTH_BY_ELEMENT(f64, double)
-    CSMOOTH_BY_ELEMENT(f32, float)
+    CSMOOTH_BY_ELEMENT(f64, double, double)
+    CSMOOTH_BY_ELEMENT(f32, float, double)
+    CSMOOTH_BY_ELEMENT(own_f32, float, float)
 
     #if defined(__SSE2__)
     #include <immintrin.h>
@@ -97,71 +99,82 @@ cdef extern from *:
         );
     #endif
     }
-    /* Columns j ... j + 4 of four rows, of which the first `count` are stored. */
-    static inline void csmooth_pack_four(
-        const char* row, ptrdiff_t across, ptrdiff_t j, ptrdiff_t count, double* packed
-    ) {
-        __m128 v[4];
-        for (int k = 0; k < 4; k++)
-            v[k] = _mm_loadu_ps((const float*)(row + k * across) + j);
-        _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
-        for (int k = 0; k < count; k++)
-            csmooth_store_wide(packed + (j + k) * CSMOOTH_WIDTH, v[k]);
-    }
-    /* A row of less than four is read, and written, with the beginning of the next one. */
-    static inline void csmooth_pack_f32(
-        const char* x, ptrdiff_t across, ptrdiff_t n, int width, double* packed
-    ) {
-        int w = 0, last = n >= 4 ? width : across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;
-        for (; w + 4 <= last; w += 4) {
-            const char* row = x + w * across;
-            for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {
-                __builtin_prefetch(row + width * across + 16 * j);
-                csmooth_pack_four(row, across, j, 4, packed + w);
-            }
-            if (n == 3)
-                csmooth_pack_four(row, across, 0, 3, packed + w);
-            else if (n < 4)
-                csmooth_pack_four(row, across, 0, n, packed + w);
-            else if (n % 4)
-                csmooth_pack_four(row, across, n - 4, 4, packed + w);
+    /* By columns j ... j + 4 of four rows, of which the first `count` are stored. A row of less
+       than four is read, and written, with the beginning of the next one. */
+    #define CSMOOTH_BY_FOURS(NAME, PACKED, STORE, LOAD)                                     \\
+        static inline void csmooth_pack_four_##NAME(                                        \\
+            const char* row, ptrdiff_t across, ptrdiff_t j, ptrdiff_t count, PACKED* packed \\
+        ) {                                                                                 \\
+            __m128 v[4];                                                                    \\
+            for (int k = 0; k < 4; k++)                                                     \\
+                v[k] = _mm_loadu_ps((const float*)(row + k * across) + j);                  \\
+            _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);                                      \\
+            for (int k = 0; k < count; k++)                                                 \\
+                STORE(packed + (j + k) * CSMOOTH_WIDTH, v[k]);                              \\
+        }                                                                                   \\
+        static inline void csmooth_pack_##NAME(                                             \\
+            const char* x, ptrdiff_t across, ptrdiff_t n, int width, PACKED* packed         \\
+        ) {                                                                                 \\
+            int last = n >= 4 ? width :                                                     \\
+                across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;                     \\
+            int w = 0;                                                                      \\
+            for (; w + 4 <= last; w += 4) {                                                 \\
+                const char* row = x + w * across;                                           \\
+                for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {                                 \\
+                    __builtin_prefetch(row + width * across + 16 * j);                      \\
+                    csmooth_pack_four_##NAME(row, across, j, 4, packed + w);                \\
+                }                                                                           \\
+                if (n == 3)                                                                 \\
+                    csmooth_pack_four_##NAME(row, across, 0, 3, packed + w);                \\
+                else if (n < 4)                                                             \\
+                    csmooth_pack_four_##NAME(row, across, 0, n, packed + w);                \\
+                else if (n % 4)                                                             \\
+                    csmooth_pack_four_##NAME(row, across, n - 4, 4, packed + w);            \\
+            }                                                                               \\
+            csmooth_pack_few_##NAME(x, across, n, w, width, packed);                        \\
+        }                                                                                   \\
+        static inline void csmooth_unpack_four_##NAME(                                      \\
+            const PACKED* packed, ptrdiff_t j, ptrdiff_t count, char* row, ptrdiff_t across \\
+        ) {                                                                                 \\
+            __m128 v[4];                                                                    \\
+            for (int k = 0; k < 4; k++)                                                     \\
+                v[k] = LOAD(packed + (j + (k < count ? k : 0)) * CSMOOTH_WIDTH);            \\
+            _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);                                      \\
+            for (int k = 0; k < 4; k++)                                                     \\
+                _mm_storeu_ps((float*)(row + k * across) + j, v[k]);                        \\
+        }                                                                                   \\
+        static inline void csmooth_unpack_##NAME(                                           \\
+            const PACKED* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across         \\
+        ) {                                                                                 \\
+            int last = n >= 4 ? width :                                                     \\
+                across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;                     \\
+            int w = 0;                                                                      \\
+            for (; w + 4 <= last; w += 4) {                                                 \\
+                char* row = y + w * across;                                                 \\
+                for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {                                 \\
+                    __builtin_prefetch(row + width * across + 16 * j, 1);                   \\
+                    csmooth_unpack_four_##NAME(packed + w, j, 4, row, across);              \\
+                }                                                                           \\
+                if (n == 3)                                                                 \\
+                    csmooth_unpack_four_##NAME(packed + w, 0, 3, row, across);              \\
+                else if (n < 4)                                                             \\
+                    csmooth_unpack_four_##NAME(packed + w, 0, n, row, across);              \\
+                else if (n % 4)                                                             \\
+                    csmooth_unpack_four_##NAME(packed + w, n - 4, 4, row, across);          \\
+            }                                                                               \\
+            csmooth_unpack_few_##NAME(packed, n, w, width, y, across);                      \\
         }
-        csmooth_pack_few_f32(x, across, n, w, width, packed);
-    }
-    static inline void csmooth_unpack_four(
-        const double* packed, ptrdiff_t j, ptrdiff_t count, char* row, ptrdiff_t across
-    ) {
-        __m128 v[4];
-        for (int k = 0; k < 4; k++)
-            v[k] = csmooth_load_narrow(packed + (j + (k < count ? k : 0)) * CSMOOTH_WIDTH);
-        _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
-        for (int k = 0; k < 4; k++)
-            _mm_storeu_ps((float*)(row + k * across) + j, v[k]);
-    }
-    static inline void csmooth_unpack_f32(
-        const double* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across
-    ) {
-        int w = 0, last = n >= 4 ? width : across == n * (ptrdiff_t)sizeof(float) ? width - 3 : 0;
-        for (; w + 4 <= last; w += 4) {
-            char* row = y + w * across;
-            for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {
-                __builtin_prefetch(row + width * across + 16 * j, 1);
-                csmooth_unpack_four(packed + w, j, 4, row, across);
-            }
-            if (n == 3)
-                csmooth_unpack_four(packed + w, 0, 3, row, across);
-            else if (n < 4)
-                csmooth_unpack_four(packed + w, 0, n, row, across);
-            else if (n % 4)
-                csmooth_unpack_four(packed + w, n - 4, 4, row, across);
-        }
-        csmooth_unpack_few_f32(packed, n, w, width, y, across);
-    }
+    CSMOOTH_BY_FOURS(f32, double, csmooth_store_wide, csmooth_load_narrow)
+    CSMOOTH_BY_FOURS(own_f32, float, _mm_storeu_ps, _mm_loadu_ps)
     #else
     #define csmooth_pack_f64(x, across, n, width, packed) \\
         csmooth_pack_few_f64(x, across, n, 0, width, packed)
     #define csmooth_pack_f32(x, across, n, width, packed) \\
         csmooth_pack_few_f32(x, across, n, 0, width, packed)
+    #define csmooth_pack_own_f32(x, across, n, width, packed) \\
+        csmooth_pack_few_own_f32(x, across, n, 0, width, packed)
+    #define csmooth_unpack_own_f32(packed, n, width, y, across) \\
+        csmooth_unpack_few_own_f32(packed, n, 0, width, y, across)
     #define csmooth_unpack_f64(packed, n, width, y, across) \\
         csmooth_unpack_few_f64(packed, n, 0, width, y, across)
     #define csmooth_unpack_f32(packed, n, width, y, across) \\
@@ -173,6 +186,12 @@ cdef extern from *:
     ) noexcept nogil
     void pack_f32 "csmooth_pack_f32"(
         const char* x, Py_ssize_t across, Py_ssize_t n, int width, double* packed
+    ) noexcept nogil
+    void pack_own_f32 "csmooth_pack_own_f32"(
+        const char* x, Py_ssize_t across, Py_ssize_t n, int width, float* packed
+    ) noexcept nogil
+    void unpack_own_f32 "csmooth_unpack_own_f32"(
+        const float* packed, Py_ssize_t n, int width, char* y, Py_ssize_t across
     ) noexcept nogil
     void unpack_f64 "csmooth_unpack_f64"(
         const double* packed, Py_ssize_t n, int width, char* y, Py_ssize_t across
@@ -200,3 +219,17 @@ cdef inline void unpack_short(
         unpack_f32(packed, n, width, y, across)
     else:
         unpack_f64(packed, n, width, y, across)
+
+
+cdef inline void pack_single(
+    const float* x, Py_ssize_t n, int width, float* packed
+) noexcept nogil:
+    """Rows of float that follow each other, as float."""
+    pack_own_f32(<const char*>x, n * sizeof(float), n, width, packed)
+
+
+cdef inline void unpack_single(
+    const float* packed, Py_ssize_t n, int width, float* y
+) noexcept nogil:
+    """The inverse."""
+    unpack_own_f32(packed, n, width, <char*>y, n * sizeof(float))

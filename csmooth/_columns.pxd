@@ -4,7 +4,7 @@ The steps, their order and so the bits are those of _rows.pxd; only the loops ar
 round: lane l of a block is finished for all rows before the next lane is begun. Serves first and
 middle axes where they lie in memory, and many short rows after a transposition of their block.
 """
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 from csmooth._elementary cimport real
 from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
@@ -241,6 +241,7 @@ cdef inline void columns_log_softmax(
     """The log-shares, tier as in row_softmax; y may be x."""
     cdef real m[WIDTH]
     cdef real hi[WIDTH]
+    cdef real value
     cdef Py_ssize_t j
     cdef int w
     if real is float:
@@ -250,7 +251,8 @@ cdef inline void columns_log_softmax(
                 hi[w] = <real>sums.hi[w]
             for j in range(n):
                 for w in range(width):
-                    y[j * y_stride + w] = fast_log_share(x[j * stride + w], m[w], hi[w])
+                    value = fast_log_share(x[j * stride + w], m[w], hi[w])
+                    y[j * y_stride + w] = value if value == value else <real>NAN
             return
     for j in range(n):
         for w in range(width):

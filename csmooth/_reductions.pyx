@@ -859,8 +859,8 @@ cdef int merge_axes(Py_ssize_t* shape, Py_ssize_t** strides, int operands, int d
 
 
 cdef void choose_arithmetic(Task* task, bint single) noexcept nogil:
-    """float for float32 and float16, but for short rows double, which then needs no pairs; shares of
-    16 bits never need them."""
+    """float for float32 and float16, but for short rows double, which then needs no pairs; shares
+    of 16 bits never need them."""
     task.single = single and (
         task.rows.length >= LONG_ROW or (task.halves and not task.reduces)
     )

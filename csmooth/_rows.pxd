@@ -36,6 +36,9 @@ from csmooth._kernels cimport (
     RowPart, RowShift,
 )
 
+cdef enum:
+    FEW = 4  # fewer rows are summed one by one
+
 # What is kept of a row's terms.
 cdef enum:
     NOTHING
@@ -324,9 +327,8 @@ cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexc
 
 
 cdef inline real fast_log_share(real x, real m, real log_hi) noexcept nogil:
-    """The same for results of 16 bits: three roundings of 2**-24 of it."""
-    cdef real y = (x - m) - log_hi
-    return y if y == y else <real>NAN
+    """The same for results of 16 bits, three roundings of 2**-24 of it; nan as it comes."""
+    return (x - m) - log_hi
 
 
 # --- blocks of a row ------------------------------------------------------------------------------
@@ -814,7 +816,12 @@ cdef inline void row_log_softmax(
     const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
 ) noexcept nogil:
     """The log-shares of one block of a row, tier as in row_softmax; y may be x."""
+    cdef Py_ssize_t i
     if real is float:
+        if tier == FAST and sum.hi != sum.hi:  # there is a nan
+            for i in range(n):
+                y[i] = <real>NAN
+            return
         if tier == FAST:
             row_tier_log_softmax(x, n, sum, FAST, y)
             return
@@ -882,6 +889,15 @@ cdef inline void rows_tier_sums(
     cdef double hi[GROUP]
     cdef double lo[GROUP]
     cdef int i, lane, w, half = lanes_of(<real>0) // 2
+    if width < FEW:
+        for w in range(width):
+            totals[w].hi = 0
+            totals[w].lo = 0
+            row_block_sum(
+                rows[w], n, &shifts[w], tier, keeps, &totals[w], terms_hi + w * n,
+                terms_lo + w * n, <real*>NULL,
+            )
+        return
     for w in range(width):
         row_lane_sums(
             rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,

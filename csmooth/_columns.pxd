@@ -10,10 +10,14 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
 )
 from csmooth._rows cimport (
-    NOTHING, PACKED, PAIRS, SINGLE, add_block, add_exp, add_pair, fast_log_share, fast_share,
-    fast_term, greater, lanes_of, log_share, log_sum_without, origin_of, reciprocal, scale_of,
-    scaled_share, share, shift_of, store_term, term_of, unpacked_pair, unscaled,
+    NOTHING, PACKED, PAIRS, SINGLE, add_block, add_lane, add_term, fast_log_share, fast_share,
+    fast_term, greater, kept_lo, lanes_of, log_share, log_sum_without, origin_of, reciprocal,
+    scale_of, scaled_share, share, shift_of, store_term, term_of, unpacked_pair, unscaled,
 )
+
+cdef enum:
+    # one more than the lanes can be halved
+    WAITING = 6
 
 
 cdef inline void maxima_of(
@@ -64,50 +68,93 @@ cdef inline void columns_sum_exp(
         )
 
 
+cdef inline int reversed_bits(int i, int count) noexcept nogil:
+    """The bits of i < count, a power of two, in the opposite order."""
+    cdef int result = 0
+    while count > 1:
+        result = 2 * result + i % 2
+        i //= 2
+        count //= 2
+    return result
+
+
+cdef inline void columns_add(
+    const real* x, const real* x2, int width, int tier, int keeps, bint both, const real* origin,
+    const real* magic, const real* lowest, bint begins, double* s, real* c, real* place_hi,
+    real* place_lo, real* place_hi2, real* place_lo2
+) noexcept nogil:
+    """Adds an element of each column to its lane, or two: chains of operations that need not wait
+    for each other. begins: the lane is empty."""
+    cdef real hi, lo, scale, hi2, lo2, scale2, rest
+    cdef double sum
+    cdef int w
+    for w in range(width):
+        sum, rest = s[w], c[w]
+        sum = <double>0 if begins else sum
+        rest = <real>0 if begins else rest
+        scale = term_of(x[w], origin[w], magic[w], lowest[w], tier, &hi, &lo)
+        if both:
+            scale2 = term_of(x2[w], origin[w], magic[w], lowest[w], tier, &hi2, &lo2)
+        add_term(hi, lo, scale, tier, &sum, &rest)
+        store_term(hi, lo, scale, tier, keeps, &place_hi[w], &place_lo[w])
+        if both:
+            add_term(hi2, lo2, scale2, tier, &sum, &rest)
+            store_term(hi2, lo2, scale2, tier, keeps, &place_hi2[w], &place_lo2[w])
+        s[w], c[w] = sum, rest
+
+
 cdef inline void columns_kept_sum_exp(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier, int keeps,
     const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
     real* terms_hi, real* terms_lo, Py_ssize_t terms_stride
 ) noexcept nogil:
     """The same; terms are kept as by row_block_sum."""
-    cdef real s[MAX_LANES][WIDTH]
-    cdef real c[MAX_LANES][WIDTH]
-    cdef real hi, lo, scale
-    cdef Py_ssize_t block, start, size, whole, index, j
-    cdef int lane, w, half, used, left, first, lanes = lanes_of(x[0])
+    # lanes that wait for the one they are combined with, the last of which is being summed
+    cdef double s[WAITING][WIDTH]
+    cdef real c[WAITING][WIDTH]
+    cdef Py_ssize_t block, start, size, last, count, index, index2, j
+    cdef int lane, w, half, used, i, rest, top, lanes = lanes_of(x[0])
     for w in range(width):
         s_hi[w] = 0
         s_lo[w] = 0
     for block in range((n + BLOCK - 1) // BLOCK):
         start = block * BLOCK
         size = n - start if n - start < BLOCK else BLOCK
-        whole = size // lanes
-        left = <int>(size % lanes)
-        # the lanes that the elements left over go to: first, first + 1, ...
-        first = lanes - left if whole else 0
-        used = lanes if whole else left
-        for lane in range(used):
-            for w in range(width):
-                s[lane][w] = 0
-                c[lane][w] = 0
-            for j in range(whole + (first <= lane < first + left)):
-                index = start + (j * lanes + lane if j < whole else size - left + lane - first)
-                for w in range(width):
-                    add_exp(
-                        x[index * stride + w], origin[w], magic[w], lowest[w], tier, True,
-                        &s[lane][w], &c[lane][w], &hi, &lo, &scale,
+        last = max(size - lanes, <Py_ssize_t>0)
+        used = <int>min(size, <Py_ssize_t>lanes)
+        top = 0
+        for i in range(lanes):
+            # in the order in which a lane is soon followed by the one to combine it with
+            lane = reversed_bits(i, lanes)
+            # elements left over go to the last lanes
+            count = size // lanes + (0 < used - lane <= size % lanes)
+            for j in range(0, count, 2):
+                index = start + min(j * lanes, last) + lane
+                index2 = start + min((j + 1) * lanes, last) + lane
+                if j + 1 < count:
+                    columns_add(
+                        x + index * stride, x + index2 * stride, width, tier, keeps, True, origin,
+                        magic, lowest, j == 0, &s[top][0], &c[top][0],
+                        terms_hi + index * terms_stride, terms_lo + index * terms_stride,
+                        terms_hi + index2 * terms_stride, terms_lo + index2 * terms_stride,
                     )
-                    store_term(
-                        hi, lo, scale, keeps, &terms_hi[index * terms_stride + w],
-                        &terms_lo[index * terms_stride + w],
+                else:
+                    columns_add(
+                        x + index * stride, x, width, tier, keeps, False, origin, magic, lowest,
+                        j == 0, &s[top][0], &c[top][0], terms_hi + index * terms_stride,
+                        terms_lo + index * terms_stride, <real*>NULL, <real*>NULL,
                     )
-        half = lanes // 2
-        while half > 0:
-            for lane in range(min(half, used - half)):
-                for w in range(width):
-                    add_pair(s[lane + half][w], c[lane + half][w], &s[lane][w], &c[lane][w])
-            used = half if used > half else used
-            half //= 2
+            rest = i
+            half = lanes // 2
+            while rest % 2:
+                if lane < used:
+                    for w in range(width):
+                        add_lane(s[top][w], c[top][w], &s[top - 1][w], &c[top - 1][w])
+                lane -= half
+                top -= 1
+                half //= 2
+                rest //= 2
+            top += 1
         for w in range(width):
             add_block(s[0][w], c[0][w], &s_hi[w], &s_lo[w])
 
@@ -217,8 +264,10 @@ cdef inline void columns_tier_softmax(
             if tier == FAST:
                 y[j * y_stride + w] = fast_share(y[j * y_stride + w], c_hi[w])
             else:
-                scale = term_of(x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo)
-                y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
+                scale = term_of(
+                    x[j * stride + w], origin[w], magic[w], lowest[w], SHARES, &hi, &lo
+                )
+                y[j * y_stride + w] = scaled_share(hi, kept_lo(lo), scale, c_hi[w], c_lo[w])
 
 
 cdef inline void columns_softmax(

@@ -10,8 +10,8 @@ exp as a pair, e**x = 2**k (hi + lo)
     2. r = x - k ln 2 with ln 2 in parts: x - k*LN2_1 is exact for |k| < 2**21 (float 2**10), that
        is |x| < 1.4e6 (700); r_lo is what the rounding of x - k*LN2_1 - k*LN2_2 to r leaves, itself
        rounded. |r| <= ln 2 / 2. Dropped: k*LN2_3, below 2**-65 (2**-29) at the limit.
-    3. r**2/2 exactly as a pair, tail = r**3/2 c(r) + low parts with the minimax c of
-       _coefficients.h: the roundings of r**3/2, c and tail, |tail| <= 0.0076: 2**-59 (2**-30).
+    3. r**2/2 exactly as a pair, tail = r**3 c(r) + low parts with the minimax c of
+       _coefficients.h: the roundings of r**3, c and tail, |tail| <= 0.0076: 2**-59 (2**-30).
     4. hi + lo = 1 + r + r**2/2 + tail, with the exact rounding errors of all sums but the last
        correction's: 2**-61 (2**-32). |lo| <= ULP(hi) / 2.
     Total: relative error below 2**-58 (float: 2**-28).
@@ -50,6 +50,7 @@ cdef extern from "_coefficients.h" nogil:
     double exp_c_fast_f64(double r, double rr) noexcept
     double exp_c_short_f64(double r, double rr) noexcept
     float exp_c_f32(float r, float rr) noexcept
+    float exp_c_fast_f32(float r, float rr) noexcept
     double log_p_f64(double z, double zz) noexcept
     double log1p_p_f64(double z, double zz) noexcept
     double log1p_p_short_f64(double z, double zz) noexcept
@@ -112,20 +113,34 @@ cdef inline real reduce_exp(real x, real magic, real* r, real* r_lo) noexcept no
     return t
 
 
+cdef inline real exp_c(real r, real rr, bint fast) noexcept nogil:
+    """c(r) of e**r = 1 + r + r**2/2 + r**3 c(r), rr = r**2; fast: one term less."""
+    if real is double:
+        return exp_c_fast_f64(r, rr) if fast else exp_c_f64(r, rr)
+    else:
+        return exp_c_fast_f32(r, rr) if fast else exp_c_f32(r, rr)
+
+
 cdef inline void expm1_reduced(real r, real r_lo, real* u, real* w) noexcept nogil:
     """u + w = e**(r + r_lo) - 1 for |r| <= ln 2 / 2, with an error below 2**-59 (2**-30) of r."""
-    cdef real half, square, square_lo, tail, c
-    if real is double:
-        c = exp_c_f64(r, r * r)
-    else:
-        c = exp_c_f32(r, r * r)
-    half = <real>0.5 * r
-    square = half * r
-    square_lo = fused_multiply_add(half, r, -square)
+    cdef real half = <real>0.5 * r, rr = r * r
+    cdef real square = half * r
+    cdef real square_lo = fused_multiply_add(half, r, -square)
+    cdef real tail
     u[0] = fast_two_sum(r, square, w)
     # e**r r_lo, not r_lo, is what the rounding of r is worth
-    tail = fused_multiply_add(square * r, c, fused_multiply_add(r_lo, u[0], r_lo) + square_lo)
+    tail = fused_multiply_add(
+        rr * r, exp_c(r, rr, False), fused_multiply_add(r_lo, u[0], r_lo) + square_lo
+    )
     w[0] = w[0] + tail
+
+
+cdef inline void exp_pair_reduced(real r, real r_lo, real* hi, real* lo) noexcept nogil:
+    """hi + lo = e**(r + r_lo): exp_pair without its first step."""
+    cdef real u, w, one, one_lo
+    expm1_reduced(r, r_lo, &u, &w)
+    one = fast_two_sum(<real>1.0, u, &one_lo)
+    hi[0] = fast_two_sum(one, one_lo + w, lo)
 
 
 cdef inline real exp_pair(real x, real magic, real* hi, real* lo) noexcept nogil:
@@ -133,52 +148,74 @@ cdef inline real exp_pair(real x, real magic, real* hi, real* lo) noexcept nogil
 
     Relative error of hi + lo below 2**-58 (float 2**-28) within the limits of step 2.
     """
-    cdef real r, r_lo, u, w, one, one_lo
+    cdef real r, r_lo
     cdef real t = reduce_exp(x, magic, &r, &r_lo)
-    expm1_reduced(r, r_lo, &u, &w)
-    one = fast_two_sum(<real>1.0, u, &one_lo)
-    hi[0] = fast_two_sum(one, one_lo + w, lo)
+    exp_pair_reduced(r, r_lo, hi, lo)
     return t
 
 
-cdef inline real exp_parts(real x, real magic, real* one, real* rest) noexcept nogil:
+cdef inline double exp_parts(double x, double magic, double* one, double* rest) noexcept nogil:
     """e**x = 2**k (one + rest), the result as for exp_pair; |rest| < 0.011.
 
-    Like exp_pair without its last sum, the rounding of r**2, worth 2**-57.5 (2**-28.5), and one
-    term of c, 2**-57.3 (all of them): relative error below 2**-56.1 (2**-27.7).
+    Like exp_pair without its last sum, the rounding of r**2, worth 2**-57.5, and one term of c,
+    2**-57.3: relative error below 2**-56.1.
     """
-    cdef real r, r_lo, rr, u, w
-    cdef real t = reduce_exp(x, magic, &r, &r_lo)
+    cdef double r, r_lo, rr, u, w
+    cdef double t = reduce_exp(x, magic, &r, &r_lo)
     rr = r * r
-    u = fast_two_sum(r, <real>0.5 * rr, &w)
-    if real is double:
-        w = w + fma(rr * r, exp_c_fast_f64(r, rr), fma(r_lo, u, r_lo))
-    else:
-        w = w + fmaf(<float>0.5 * rr * r, exp_c_f32(r, rr), fmaf(r_lo, u, r_lo))
-    one[0] = fast_two_sum(<real>1.0, u, rest)
+    u = fast_two_sum(r, 0.5 * rr, &w)
+    w = w + fma(rr * r, exp_c(r, rr, True), fma(r_lo, u, r_lo))
+    one[0] = fast_two_sum(<double>1.0, u, rest)
     rest[0] = rest[0] + w
     return t
 
 
-cdef inline real exp_fast(real x, real magic, real* e) noexcept nogil:
-    """e**x = 2**k e, the result as for exp_pair; relative error below 1.45 * 2**-53 (2**-24).
+cdef inline void exp_near_reduced(real r, real r_lo, real* hi, real* lo) noexcept nogil:
+    """hi + lo = e**(r + r_lo) with e**r - 1 - r as one number; |lo| <= 3/4 ULP(hi).
 
-    Rounded to nearest: r and u = r + r**2/2 + ..., 2**-55 each, and 1 + u, 2**-54 below 1.
+    Relative error below 2**-55.8 (2**-27.4): at r = -ln 2 / 2, where e**r is 0.71, the roundings of
+    r**2 / 2 and of that number are 2**-58 each (2**-29), and c is worth 2**-57.3 (nothing).
     """
-    cdef real t, k, r, rr, c
+    cdef real rr = r * r
+    cdef real u, rest = fused_multiply_add(r_lo, r, r_lo)
+    rest = fused_multiply_add(rr * r, exp_c(r, rr, real is double), rest)
+    rest = fused_multiply_add(<real>0.5, rr, rest)
+    u = r + rest
+    hi[0] = <real>1.0 + u
+    # exact but for the last sum, and that nearly: of what u was rounded by nothing is lost
+    lo[0] = (r - (hi[0] - <real>1.0)) + rest
+
+
+cdef inline real reduce_fast(real x, real magic, real* r) noexcept nogil:
+    """reduce_exp without r_lo."""
+    cdef real t, k
     if real is double:
         t = fma(x, LOG2E_F64, magic)
         k = t - magic
-        r = fma(-k, LN2_F64_2, fma(-k, LN2_F64_1, x))
-        rr = r * r
-        c = fma(r, exp_c_fast_f64(r, rr), 0.5)
+        r[0] = fma(-k, LN2_F64_2, fma(-k, LN2_F64_1, x))
     else:
         t = fmaf(x, LOG2E_F32, magic)
         k = t - magic
-        r = fmaf(-k, LN2_F32_2, fmaf(-k, LN2_F32_1, x))
-        rr = r * r
-        c = fmaf(<float>0.5 * r, exp_c_f32(r, rr), <float>0.5)
-    e[0] = <real>1.0 + fused_multiply_add(rr, c, r)
+        r[0] = fmaf(-k, LN2_F32_2, fmaf(-k, LN2_F32_1, x))
+    return t
+
+
+cdef inline real exp_fast_reduced(real r) noexcept nogil:
+    """e**r with a relative error below 1.5 * 2**-53 (2**-24).
+
+    Rounded to nearest: r and u = r + r**2/2 + ..., 2**-55 each, and 1 + u, 2**-54 below 1; with c,
+    2**-57.3 (2**-28).
+    """
+    cdef real rr = r * r
+    cdef real c = fused_multiply_add(r, exp_c(r, rr, True), <real>0.5)
+    return <real>1.0 + fused_multiply_add(rr, c, r)
+
+
+cdef inline real exp_fast(real x, real magic, real* e) noexcept nogil:
+    """e**x = 2**k e, the result as for exp_pair; relative error as above."""
+    cdef real r
+    cdef real t = reduce_fast(x, magic, &r)
+    e[0] = exp_fast_reduced(r)
     return t
 
 

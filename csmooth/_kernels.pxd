@@ -19,6 +19,9 @@ cdef enum:
     # float64 rows of up to this length are summed relative to their maximum: see _short.pxd. Also
     # part of it. The same goes for rows shorter than LONG_ROW with narrower results.
     SMALL_ROW = 16
+    # Groups of LANES elements that the steps of an exponential take one after another; no influence
+    # on the bits.
+    STRETCH = 4
     # Columns worked on at a time; no influence on the bits.
     WIDTH = 64
     # Rows whose lanes are combined at a time; likewise.

@@ -40,13 +40,13 @@ from csmooth._elementary cimport (
     fma, from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    BLOCK, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, TILE, WIDTH, BinaryBlock, LogSum,
+    BLOCK, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum,
     OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._quick cimport exponential
 from csmooth._rows cimport (
-    add_block, add_pair, inverse, log_sum_of, offset_of, origin_of, scaled_exp, scaled_share,
-    share, shift_of, split, term_of, unscaled,
+    add_block, add_pair, inverse, kept_lo, log_sum_of, offset_of, origin_of, scaled_exp,
+    scaled_share, share, shift_of, split, term_of, unscaled,
 )
 
 cdef enum:
@@ -109,7 +109,7 @@ cdef inline void row_target(
     """Fills row w of a block from the row's sums and its target's logit x."""
     cdef real hi, lo
     cdef double c, c_lo
-    scaled_exp(x, <real>shift.origin, <real>shift.magic, <real>shift.lowest, True, &hi, &lo)
+    scaled_exp(x, <real>shift.origin, <real>shift.magic, <real>shift.lowest, &hi, &lo)
     block.total[w] = product(
         total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &block.total_lo[w]
     )
@@ -182,9 +182,7 @@ cdef inline void columns_target(
             own_lo[w] = terms_lo[block.target[w] * WIDTH + w]
     else:
         for w in range(width):
-            scaled_exp(
-                own[w], origin[w], magic[w], lowest[w], True, &own_hi[w], &own_lo[w]
-            )
+            scaled_exp(own[w], origin[w], magic[w], lowest[w], &own_hi[w], &own_lo[w])
     for w in range(width):
         total = product(
             s_hi[w], s_lo[w], block.divisor[w], block.divisor_lo[w], &total_lo
@@ -232,7 +230,7 @@ cdef inline void columns_target_gradient(
         if n <= BLOCK:
             for j in range(n):
                 for w in range(width):
-                    scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], True, &hi, &lo)
+                    scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo)
                     y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
         else:  # as row_softmax
             for w in range(width):
@@ -241,9 +239,9 @@ cdef inline void columns_target_gradient(
             for j in range(n):
                 for w in range(width):
                     scale = term_of(
-                        x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo
+                        x[j * stride + w], origin[w], magic[w], lowest[w], SHARES, &hi, &lo
                     )
-                    y[j * y_stride + w] = scaled_share(hi, lo, scale, c_hi[w], c_lo[w])
+                    y[j * y_stride + w] = scaled_share(hi, kept_lo(lo), scale, c_hi[w], c_lo[w])
     for w in range(width):
         y[block.target[w] * y_stride + w] = <real>block.gradient[w]
 
@@ -615,7 +613,7 @@ cdef inline bint row_soft_gradient(
     soft_factor(weight.hi, weight.lo, total.hi, total.lo, &c, &c_lo)
     divide(1.0, 0.0, divisor, divisor_lo, &f, &f_lo)
     for i in range(n):
-        scaled_exp(x[i], origin, magic, lowest, True, &hi, &lo)
+        scaled_exp(x[i], origin, magic, lowest, &hi, &lo)
         y[i] = soft_gradient(hi, lo, c, c_lo, q[i], q_lo[i], f, f_lo, limit, &own)
         any |= own
     return any

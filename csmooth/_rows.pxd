@@ -13,14 +13,14 @@ so that x_i - m is never rounded, scaling is exact, and partial sums merge by po
        combined in a fixed tree, the blocks in their order. The order depends
        on the index in the row alone: the loops of _columns.pxd take the same steps on many rows
        at once and give the same bits.
-Invariant: s + c is a lane's sum but for the rounding of c, which is at most 2**-92 (float 2**-36)
+Invariant: s + c is a lane's sum but for the rounding of c, which is at most 2**-92 (float 2**-41)
 of the lane's own sum, or the terms that share the block and the lane with one that dwarfs them.
 
 Tiers of terms and sums, with their relative errors:
     FAST      plain exponentials: 2**-52.4 (2**-23.4).
     ACCURATE  pairs: 2**-58 (2**-28).
-    SHARES    for softmax: term_of and add_term, 2**-56 (2**-27.5). A share, with the errors of
-              its term and of the sum, is then within 0.74 (0.66) ULP, 0.5 of it its own rounding.
+    SHARES    for softmax: 2**-55.8 (2**-27.4). A share, with the errors of its term and of the
+              sum, is then within 0.79 (0.70) ULP, 0.5 of it its own rounding.
 Shares that will be rounded to 16 bits are FAST ones of float: two errors of 2**-23.4 and two
 roundings are below 2**-21.6, with float16's own rounding 0.5007 ULP.
 """
@@ -28,12 +28,13 @@ from libc.math cimport INFINITY, NAN, fabs, fmaf, ldexp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from csmooth._elementary cimport (
     BIAS_F32, BIAS_F64, LOG2E_F32, LOG2E_F64, OFFSET_F32, OFFSET_F64, bits_f32, bits_f64, divide,
-    exp_fast, exp_pair, exp_parts, fast_two_sum, fma, from_bits_f32, from_bits_f64,
-    fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two, real, two_sum,
+    exp_fast_reduced, exp_near_reduced, exp_pair, exp_pair_reduced, fast_two_sum, fma,
+    from_bits_f32, from_bits_f64, fused_multiply_add, log1p_pair, log_pair, magic_of, power_of_two,
+    real, reduce_exp, reduce_fast, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, SHARES, WIDTH, LogSum, PairSum,
-    RowPart, RowShift,
+    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, SHARES, STRETCH, WIDTH, LogSum,
+    PairSum, RowPart, RowShift,
 )
 
 cdef enum:
@@ -96,27 +97,53 @@ cdef inline void shift_of(
     lowest[0] = <real>(-base * 0.6931471805599453)  # there k + base = 0
 
 
-cdef inline void scaled_exp(
-    real x, real origin, real magic, real lowest, bint accurate, real* hi, real* lo
+cdef inline real reduced(
+    real x, real origin, real magic, real lowest, int tier, real* r, real* r_lo
 ) noexcept nogil:
-    """hi + lo = 2**OFFSET e**(x - origin) / 2**K; lo = 0 unless accurate; nan for nan."""
+    """First step of a term: the result's power_of_two is its scale, r + r_lo (FAST: r) is what its
+    exponential is taken of."""
     cdef real d = x - origin
-    cdef real scale
     d = lowest if lowest > d else d
-    if accurate:
-        scale = power_of_two(exp_pair(d, magic, hi, lo))
-        lo[0] = lo[0] * scale
-    else:
-        scale = power_of_two(exp_fast(d, magic, hi))
+    if tier == FAST:
+        return reduce_fast(d, magic, r)
+    return reduce_exp(d, magic, r, r_lo)
+
+
+cdef inline void term_reduced(real r, real r_lo, int tier, real* hi, real* lo) noexcept nogil:
+    """Second step: hi + lo, 1/2 <= hi < 2, lo = 0 for FAST."""
+    if tier == FAST:
+        hi[0] = exp_fast_reduced(r)
         lo[0] = 0
+    elif tier == ACCURATE:
+        exp_pair_reduced(r, r_lo, hi, lo)
+    else:
+        exp_near_reduced(r, r_lo, hi, lo)
+
+
+cdef inline real term_of(
+    real x, real origin, real magic, real lowest, int tier, real* hi, real* lo
+) noexcept nogil:
+    """(hi + lo) result = 2**OFFSET e**(x - origin) / 2**K, a term of a row's sum; nan for nan."""
+    cdef real r, r_lo = 0
+    cdef real t = reduced(x, origin, magic, lowest, tier, &r, &r_lo)
+    term_reduced(r, r_lo, tier, hi, lo)
+    return power_of_two(t)
+
+
+cdef inline void scaled_exp(
+    real x, real origin, real magic, real lowest, real* hi, real* lo
+) noexcept nogil:
+    """hi + lo = 2**OFFSET e**(x - origin) / 2**K, ACCURATE."""
+    cdef real scale = term_of(x, origin, magic, lowest, ACCURATE, hi, lo)
     hi[0] = hi[0] * scale
+    lo[0] = lo[0] * scale
 
 
 cdef inline real fast_term(real x, real origin, real magic, real lowest) noexcept nogil:
     """The scaled term of x in sums of the FAST tier."""
     cdef real hi, lo
-    scaled_exp(x, origin, magic, lowest, False, &hi, &lo)
-    return hi
+    cdef real scale = term_of(x, origin, magic, lowest, FAST, &hi, &lo)
+    return hi * scale
 
 
 cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
@@ -135,20 +162,10 @@ cdef inline real pair_unit(real kind) noexcept nogil:
         return <float>(0.01171875 + 1.1920928955078125e-07)
 
 
-cdef inline real term_of(
-    real x, real origin, real magic, real lowest, real* hi, real* lo
-) noexcept nogil:
-    """hi + lo, times the result: a term of a row's sum for its shares, scaled by 2**OFFSET.
-
-    1/2 <= hi < 2, and lo is a multiple of 2**-62 (2**-30), half an ULP of hi at most.
-    """
-    cdef real d = x - origin
-    cdef real t, one, rest, unit = pair_unit(x)
-    d = lowest if lowest > d else d
-    t = exp_parts(d, magic, &one, &rest)
-    hi[0] = fast_two_sum(one, rest, &rest)
-    lo[0] = (rest + unit) - unit
-    return power_of_two(t)
+cdef inline real kept_lo(real lo) noexcept nogil:
+    """lo of a term as packed_pair keeps it: a multiple of 2**-62 (2**-30)."""
+    cdef real unit = pair_unit(lo)
+    return (lo + unit) - unit
 
 
 cdef inline real scale_of(real x, real origin, real magic, real lowest) noexcept nogil:
@@ -184,15 +201,21 @@ cdef inline real unpacked_pair(real packed, real* lo) noexcept nogil:
         return from_bits_f32(<int32_t>(<uint32_t>bits_f32(packed) >> 8) | bits_f32(<float>0.5))
 
 
-cdef inline void add_term(real hi, real lo, real scale, real* s, real* c) noexcept nogil:
+cdef inline void add_term(
+    real hi, real lo, real scale, int tier, double* s, real* c
+) noexcept nogil:
     """s + c += (hi + lo) scale, for what is below 2**(OFFSET + 1/2).
 
-    In double, s takes the multiples of 2**(OFFSET - 44) without rounding them, since there are at
-    most 128 terms in a lane of a block, and c takes the rest. In float, where that grid would be
-    too coarse for many small terms, they are added as pairs.
+    In float s, a double, takes hi without rounding it by more than 2**-53, and c takes lo. In
+    double, where c takes what the addition to s rounds off, s has all multiples of
+    2**(OFFSET - 44) in the tier SHARES, since there are at most 128 terms in a lane of a block.
     """
     cdef real high
-    if real is double:
+    if real is float:
+        s[0] = s[0] + <double>(hi * scale)
+        if tier != FAST:
+            c[0] = fmaf(lo, scale, c[0])
+    elif tier == SHARES:
         high = magic_of(<double>0) * power_of_two(magic_of(<double>(BIAS_F64 + OFFSET_F64 - 44)))
         high = fma(hi, scale, high) - high
         s[0] = s[0] + high
@@ -201,27 +224,22 @@ cdef inline void add_term(real hi, real lo, real scale, real* s, real* c) noexce
         add_pair(hi * scale, lo * scale, s, c)
 
 
-cdef inline void add_exp(
-    real x, real origin, real magic, real lowest, int tier, bint counts, real* s, real* c,
-    real* hi, real* lo, real* scale
-) noexcept nogil:
-    """s + c += (hi + lo) scale, the scaled term of x, if it counts."""
-    if tier == SHARES:
-        scale[0] = term_of(x, origin, magic, lowest, hi, lo)
-        add_term(hi[0], lo[0], scale[0] if counts else <real>0, s, c)
+cdef inline void add_lane(double s2, real c2, double* s, real* c) noexcept nogil:
+    """s + c += s2 + c2, the sums of two lanes."""
+    if real is float:
+        s[0] = s[0] + s2
+        c[0] = c[0] + c2
     else:
-        scale[0] = 1
-        scaled_exp(x, origin, magic, lowest, tier == ACCURATE, hi, lo)
-        add_pair(hi[0] if counts else <real>0, lo[0] if counts else <real>0, s, c)
+        add_pair(s2, c2, s, c)
 
 
 cdef inline void store_term(
-    real hi, real lo, real scale, int keeps, real* place_hi, real* place_lo
+    real hi, real lo, real scale, int tier, int keeps, real* place_hi, real* place_lo
 ) noexcept nogil:
     """Stores a term as a pair or, packed, without its scale."""
     if keeps == PAIRS:
         place_hi[0] = hi * scale
-        place_lo[0] = lo * scale
+        place_lo[0] = (kept_lo(lo) if tier == SHARES else lo) * scale
     elif keeps == PACKED:
         place_hi[0] = packed_pair(hi, lo)
     elif keeps == SINGLE:
@@ -435,19 +453,6 @@ cdef inline void row_pairs(
     row_block_sum(x, n, shift, ACCURATE, PAIRS, total, hi, lo, <real*>NULL)
 
 
-cdef inline void hand_over(
-    const real* kept_hi, const real* kept_lo, int n, int keeps, real* terms_hi, real* terms_lo
-) noexcept nogil:
-    """Writes the terms of the lanes: by itself, for to the compiler these may be read next."""
-    cdef int lane
-    if keeps != NOTHING:
-        for lane in range(n):
-            terms_hi[lane] = kept_hi[lane]
-    if keeps == PAIRS:
-        for lane in range(n):
-            terms_lo[lane] = kept_lo[lane]
-
-
 cdef inline void row_packed_terms(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* packed
 ) noexcept nogil:
@@ -456,79 +461,126 @@ cdef inline void row_packed_terms(
 
 
 cdef inline void add_last(
-    const real* x, int lanes, int left, const RowShift* shift, int tier, int keeps, real* s,
-    real* c, real* terms_hi, real* terms_lo
+    const real* x, int lanes, int left, const RowShift* shift, int tier, double* s, real* c
 ) noexcept nogil:
-    """Adds the last of a block's elements to the last lanes; keeps their terms and those before."""
+    """Adds the last `left` of lanes elements to the last lanes."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
-    cdef real kept_hi[MAX_LANES]
-    cdef real kept_lo[MAX_LANES]
     cdef real hi, lo, scale
     cdef int lane
     for lane in range(lanes):
-        add_exp(
-            x[lane], origin, magic, lowest, tier, lane >= lanes - left, &s[lane], &c[lane], &hi,
-            &lo, &scale,
-        )
-        store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
-    hand_over(&kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi, terms_lo)
+        scale = term_of(x[lane], origin, magic, lowest, tier, &hi, &lo)
+        add_term(hi, lo, scale if lane >= lanes - left else <real>0, tier, &s[lane], &c[lane])
+
+
+cdef inline const real* whole_group(
+    const real* x, Py_ssize_t n, real* few
+) noexcept nogil:
+    """x, or for fewer elements than LANES few, which is filled up with -inf."""
+    cdef int lane, lanes = lanes_of(<real>0)
+    if n >= lanes:
+        return x
+    for lane in range(lanes):
+        few[lane] = -INFINITY
+    for lane in range(<int>n):
+        few[lane] = x[lane]
+    return few
 
 
 cdef inline void row_lane_sums(
-    const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, real* sums,
-    real* errors, real* terms_hi, real* terms_lo, real* m
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, double* sums, real* errors,
+    real* m
 ) noexcept nogil:
-    """The sums of a block's lanes; for the terms and m see row_block_sum."""
+    """The sums of a block's lanes; for m see row_block_sum."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
-    cdef real s[MAX_LANES]
+    cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef real few[MAX_LANES]
-    cdef real kept_hi[MAX_LANES]
-    cdef real kept_lo[MAX_LANES]
     cdef real hi, lo, scale
-    cdef Py_ssize_t i
-    cdef int lane, lanes = lanes_of(x[0]), left = <int>(n % lanes)
+    cdef Py_ssize_t _group
+    cdef int lane, left, lanes = lanes_of(x[0])
+    x = whole_group(x, n, &few[0])
+    n = max(n, <Py_ssize_t>lanes)
+    left = <int>(n % lanes)
     for lane in range(lanes):
         s[lane] = 0
         c[lane] = 0
-    for i in range(n // lanes):
+    for _group in range(n // lanes):
         for lane in range(lanes):
-            add_exp(
-                x[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo, &scale
-            )
-            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
+            scale = term_of(x[lane], origin, magic, lowest, tier, &hi, &lo)
+            add_term(hi, lo, scale, tier, &s[lane], &c[lane])
             if m != NULL:
                 m[lane] = greater(x[BLOCK + lane], m[lane])
-        hand_over(
-            &kept_hi[0], &kept_lo[0], lanes, keeps, terms_hi + i * lanes, terms_lo + i * lanes
-        )
         x += lanes
-    if left and n > lanes:
+    if left and left <= lanes // 2:
         # the last elements, some of which may have been added before
-        if left <= lanes // 2:
-            add_last(
-                x + left - lanes // 2, lanes // 2, left, shift, tier, keeps, &s[lanes // 2],
-                &c[lanes // 2], terms_hi + n - lanes // 2, terms_lo + n - lanes // 2,
-            )
-        else:
-            add_last(
-                x + left - lanes, lanes, left, shift, tier, keeps, &s[0], &c[0],
-                terms_hi + n - lanes, terms_lo + n - lanes,
-            )
+        add_last(
+            x + left - lanes // 2, lanes // 2, left, shift, tier, &s[lanes // 2], &c[lanes // 2]
+        )
     elif left:
-        for lane in range(lanes):
-            few[lane] = -INFINITY
-        for lane in range(left):
-            few[lane] = x[lane]
-        for lane in range(lanes):
-            add_exp(
-                few[lane], origin, magic, lowest, tier, True, &s[lane], &c[lane], &hi, &lo, &scale
-            )
-            store_term(hi, lo, scale, keeps, &kept_hi[lane], &kept_lo[lane])
-        hand_over(&kept_hi[0], &kept_lo[0], left, keeps, terms_hi, terms_lo)
+        add_last(x + left - lanes, lanes, left, shift, tier, &s[0], &c[0])
     for lane in range(lanes):
         sums[lane] = s[lane]
         errors[lane] = c[lane]
+
+
+cdef inline void row_lane_terms(
+    const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, double* sums,
+    real* errors, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """The same, and the terms; in two steps for STRETCH groups, for while one loop's chain of
+    operations is waited for, the processor does not look ahead as far as the next group."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef double s[MAX_LANES]
+    cdef real c[MAX_LANES]
+    cdef real few[MAX_LANES]
+    cdef real hi[STRETCH][MAX_LANES]
+    cdef real lo[STRETCH][MAX_LANES]
+    cdef real scale[STRETCH][MAX_LANES]
+    cdef real few_hi[MAX_LANES]
+    cdef real few_lo[MAX_LANES]
+    cdef real* place_hi = terms_hi
+    cdef real* place_lo = terms_lo
+    cdef Py_ssize_t start = 0, first
+    cdef int lane, g, groups, added, left = 0, lanes = lanes_of(x[0])
+    if n < lanes:
+        x = whole_group(x, n, &few[0])
+        place_hi, place_lo = &few_hi[0], &few_lo[0]
+        left = <int>n
+        n = lanes
+    for lane in range(lanes):
+        s[lane] = 0
+        c[lane] = 0
+    while start < n:
+        groups = <int>min((n - start + lanes - 1) // lanes, <Py_ssize_t>STRETCH)
+        for g in range(groups):
+            first = min(start + g * lanes, n - lanes)
+            for lane in range(lanes):
+                scale[g][lane] = term_of(
+                    x[first + lane], origin, magic, lowest, tier, &hi[g][lane], &lo[g][lane]
+                )
+        for g in range(groups):
+            first = min(start + g * lanes, n - lanes)
+            for lane in range(lanes):
+                store_term(
+                    hi[g][lane], lo[g][lane], scale[g][lane], tier, keeps, &place_hi[first + lane],
+                    &place_lo[first + lane],
+                )
+        if start + groups * lanes > n:
+            # elements left over end a group of which some have been added before
+            added = <int>(start + groups * lanes - n)
+            for lane in range(lanes):
+                scale[groups - 1][lane] = scale[groups - 1][lane] if lane >= added else 0
+        for g in range(groups):
+            for lane in range(lanes):
+                add_term(hi[g][lane], lo[g][lane], scale[g][lane], tier, &s[lane], &c[lane])
+        start += groups * lanes
+    for lane in range(lanes):
+        sums[lane] = s[lane]
+        errors[lane] = c[lane]
+    for lane in range(left):
+        terms_hi[lane] = few_hi[lane]
+        if keeps == PAIRS:
+            terms_lo[lane] = few_lo[lane]
 
 
 cdef inline void row_block_sum(
@@ -540,13 +592,16 @@ cdef inline void row_block_sum(
     Unless m is NULL, the block is whole and another whole one follows, whose maxima are put into
     m[0 ... LANES].
     """
-    cdef real s[MAX_LANES]
+    cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef int lane, half = lanes_of(x[0]) // 2
-    row_lane_sums(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo, m)
+    if keeps == NOTHING:
+        row_lane_sums(x, n, shift, tier, &s[0], &c[0], m)
+    else:
+        row_lane_terms(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo)
     while half > 0:
         for lane in range(half):
-            add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
+            add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
         half //= 2
     add_block(s[0], c[0], &total.hi, &total.lo)
 
@@ -631,7 +686,7 @@ cdef inline void row_weighted_sum_exp(
         size[lane] = 0
     for i in range(n // lanes):
         for lane in range(lanes):
-            scaled_exp(x[i * lanes + lane], shift.origin, shift.magic, shift.lowest, True, &hi, &lo)
+            scaled_exp(x[i * lanes + lane], shift.origin, shift.magic, shift.lowest, &hi, &lo)
             p = b[i * lanes + lane] * hi
             lo = fma(b[i * lanes + lane], hi, -p) + b[i * lanes + lane] * lo
             size[lane] = size[lane] + fabs(p)
@@ -639,7 +694,7 @@ cdef inline void row_weighted_sum_exp(
     x += n - n % lanes
     b += n - n % lanes
     for lane in range(<int>(n % lanes)):
-        scaled_exp(x[lane], shift.origin, shift.magic, shift.lowest, True, &hi, &lo)
+        scaled_exp(x[lane], shift.origin, shift.magic, shift.lowest, &hi, &lo)
         p = b[lane] * hi
         lo = fma(b[lane], hi, -p) + b[lane] * lo
         size[lane] = size[lane] + fabs(p)
@@ -753,12 +808,12 @@ cdef inline void row_softmax(
     if real is float:
         if tier == FAST:
             for i in range(n):
-                scaled_exp(x[i], origin, magic, lowest, False, &hi, &lo)
-                y[i] = fast_share(hi, c_hi)
+                scale = term_of(x[i], origin, magic, lowest, FAST, &hi, &lo)
+                y[i] = fast_share(hi * scale, c_hi)
             return
     for i in range(n):
-        scale = term_of(x[i], origin, magic, lowest, &hi, &lo)
-        y[i] = scaled_share(hi, lo, scale, c_hi, c_lo)
+        scale = term_of(x[i], origin, magic, lowest, SHARES, &hi, &lo)
+        y[i] = scaled_share(hi, kept_lo(lo), scale, c_hi, c_lo)
 
 
 cdef inline void row_packed_shares(
@@ -882,9 +937,9 @@ cdef inline void rows_tier_sums(
     const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, int keeps,
     PairSum* totals, real* terms_hi, real* terms_lo
 ) noexcept nogil:
-    cdef real row_s[MAX_LANES]
+    cdef double row_s[MAX_LANES]
     cdef real row_c[MAX_LANES]
-    cdef real s[MAX_LANES * GROUP]
+    cdef double s[MAX_LANES * GROUP]
     cdef real c[MAX_LANES * GROUP]
     cdef double hi[GROUP]
     cdef double lo[GROUP]
@@ -899,12 +954,15 @@ cdef inline void rows_tier_sums(
             )
         return
     for w in range(width):
-        row_lane_sums(
-            rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,
-            terms_lo + w * n, <real*>NULL,
-        )
+        if keeps == NOTHING:
+            row_lane_sums(rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], <real*>NULL)
+        else:
+            row_lane_terms(
+                rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,
+                terms_lo + w * n,
+            )
         for lane in range(half):
-            add_pair(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
+            add_lane(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
         for lane in range(half):
             s[w * half + lane] = row_s[lane]
             c[w * half + lane] = row_c[lane]
@@ -916,7 +974,7 @@ cdef inline void rows_tier_sums(
     while half > 1:
         half //= 2
         for i in range(half * GROUP):
-            add_pair(s[i + half * GROUP], c[i + half * GROUP], &s[i], &c[i])
+            add_lane(s[i + half * GROUP], c[i + half * GROUP], &s[i], &c[i])
     for w in range(GROUP):
         hi[w] = 0
         lo[w] = 0

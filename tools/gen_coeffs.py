@@ -358,30 +358,30 @@ def exp_section() -> list[str]:
     interval = f"|r| <= ln2/2 * (1 + 2^-10) = {mpmath.nstr(EXP_LIMIT, 8)}"
     lines: list[str] = []
 
-    def add(name: str, degree: int, ideal: mpf, bits: int, use: str, divisor: int = 2) -> None:
+    def add(name: str, degree: int, ideal: mpf, bits: int, use: str) -> None:
         """``degree`` is that of the quotient, whose leading 1/2 the kernels add themselves."""
-        cube = "r^3/2" if divisor == 2 else "r^3"
         coefficients = round_in_turn(EXP, degree, bits, fixed=[mpf(1) / 2])
         error = max_error(EXP, coefficients)
         lines.extend(
             c_comment(
-                f"{name}: c(r) with exp(r) = 1 + r + r^2/2 + {cube} c(r) on\n{interval}; {use}.\n"
+                f"{name}: c(r) with exp(r) = 1 + r + r^2/2 + r^3 c(r) on\n{interval}; {use}.\n"
                 f"Degree {degree - 1}. Max error relative to exp(r):\n"
                 f"{log2(error)} = {mpmath.nstr(error, 4)} with these coefficients, "
                 f"{log2(ideal)} before rounding them."
             )
         )
-        scaled = [divisor * c for c in coefficients[1:]]
-        lines.extend(c_polynomial(name, scaled, single=bits == 24))
+        lines.extend(c_polynomial(name, coefficients[1:], single=bits == 24))
 
     degree, ideal = smallest_degree(EXP, mpf(2) ** -63)
     add("exp_c_f64", degree, ideal, 53, "float64")
     fast_ideal = minimax(EXP, degree - 1)[1]
-    add("exp_c_fast_f64", degree - 1, fast_ideal, 53, "float64, one degree less", divisor=1)
+    add("exp_c_fast_f64", degree - 1, fast_ideal, 53, "float64, one degree less")
     degree, ideal = smallest_degree(EXP, mpf(2) ** -34)
-    add("exp_c_short_f64", degree, ideal, 53, "float64, for results of 24 bits", divisor=1)
+    add("exp_c_short_f64", degree, ideal, 53, "float64, for results of 24 bits")
     degree, ideal = smallest_degree(EXP, mpf(2) ** -33)
     add("exp_c_f32", degree, ideal, 24, "float32")
+    fast_ideal = minimax(EXP, degree - 1)[1]
+    add("exp_c_fast_f32", degree - 1, fast_ideal, 24, "float32, one degree less")
     degree, coefficients, errors = fitted(TANH, mpf(2) ** -62)
     lines.extend(
         c_comment(

@@ -467,8 +467,8 @@ ctypedef struct Kernels:
     bint (*are_hard_f64)(const double* y, Py_ssize_t n) noexcept nogil
     bint (*are_hard_f32)(const float* y, Py_ssize_t n) noexcept nogil
     bint (*row_binary_quick_f64)(
-        const double* x, const double* y, Py_ssize_t n, bint hard, double factor,
-        double factor_lo, BinaryBlock* block, double* gradient
+        const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+        BinaryBlock* block, double* gradient, bint* hard
     ) noexcept nogil
     bint (*is_quick)(double x, double y) noexcept nogil
     void (*row_binary_loss_f32)(

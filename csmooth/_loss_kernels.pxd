@@ -16,9 +16,10 @@ Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512
     gradient      (b - a E) / (1 + E) for x >= 0, (b E - a) / (1 + E) for x < 0, on the scale
                   2**512.
     float32: the same in plain double arithmetic, good to 2**-49; the loss to 2**-33.
-    The quick way, without weights, for logits within QUICK_LOGIT of 0 and labels from 0 to 1: the
-    same without the scale. Loops of their own for labels of 0 and 1 take fewer steps to the same
-    bits, and exponentials, losses and gradients have a loop each: the steps of one element depend
+    The quick way, without weights, for logits within QUICK_LOGIT of 0 and labels from 0 to 1: E is
+    a quotient m / n, as in _quick.pxd, so that E / (2 + E) of the logarithm and the gradient take
+    one division together; good to 2**-55. Where all of PART labels are 0 or 1, fewer steps give the
+    same bits. Exponentials, quotients and losses have a loop each: the steps of one element depend
     on each other, and a processor looks ahead only so far.
 Losses leave as pairs, so that their sum and mean are rounded once.
 Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - e**y sum g:
@@ -43,11 +44,15 @@ from csmooth._kernels cimport (
     BLOCK, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum,
     OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
-from csmooth._quick cimport exponential
+from csmooth._quick cimport exponential, positive_part
 from csmooth._rows cimport (
     add_block, add_pair, inverse, kept_lo, log_sum_of, offset_of, origin_of, scaled_exp,
     scaled_share, share, shift_of, split, term_of, unscaled,
 )
+
+cdef extern from "_coefficients.h" nogil:
+    # the second argument is the square of the first
+    double tanh_t_fast_f64(double z, double zz) noexcept
 
 cdef enum:
     # logits up to this size need no scale: exponentials and their products stay normal numbers
@@ -885,60 +890,93 @@ cdef inline void binary_loss(
     gradient[0] = s if s == s else NAN
 
 
-cdef inline void quick_exponential(double x, double* e, double* e_lo) noexcept nogil:
-    """e + e_lo = E = e**-|x|."""
-    cdef double one, rest
-    cdef double scale = power_of_two(
-        exp_parts(-fabs(x), magic_of(<double>BIAS_F64), &one, &rest)
-    )
-    one = fast_two_sum(one, rest, &rest)
-    e[0] = one * scale
-    e_lo[0] = rest * scale
+cdef inline double flipped(double x, double y) noexcept nogil:
+    """-x for y = 1, x for y = 0."""
+    # the lowest bit but one of its exponent
+    return from_bits_f64(bits_f64(x) ^ ((bits_f64(y) << 2) & (<int64_t>1 << 63)))
+
+
+cdef inline void quick_exponential(
+    double x, double* m, double* m_lo, double* n, double* n_lo
+) noexcept nogil:
+    """e**-|x| = E = (m + m_lo) / (n + n_lo) with E <= m <= 2.4 E; relative error below 2**-57.5.
+
+    As exp_ratio of _quick.pxd, with one term less: m = 2**k (2 + h), n = 2 - h.
+    """
+    cdef double magic = magic_of(<double>BIAS_F64)
+    cdef double size = fabs(x)
+    cdef double t, k, r1, rest, r, rr, w, lo, scale
+    t = fma(-size, LOG2E_F64, magic)
+    k = t - magic
+    r1 = fma(-k, LN2_F64_1, -size)
+    rest = -k * LN2_F64_2
+    r = r1 + rest
+    rr = r * r
+    rest = fma(rr * r, tanh_t_fast_f64(rr, rr * rr), rest)
+    # 3 + h, a multiple of 2**-51, so that what follows is exact
+    w = 3.0 + (r1 + rest)
+    lo = (r1 - (w - 3.0)) + rest
+    scale = power_of_two(t)
+    m[0] = (w - 1.0) * scale
+    m_lo[0] = lo * scale
+    n[0] = 5.0 - w
+    n_lo[0] = -lo
+
+
+cdef inline double quick_quotients(
+    double x, double y, double m, double m_lo, double n, double n_lo, double factor,
+    double factor_lo, bint hard, double* q, double* rest
+) noexcept nogil:
+    """q + rest = E / (2 + E), and the gradient: factor (c - v E) / (1 + E) with v = y for x >= 0;
+    else the negative, v = 1 - y."""
+    cdef double d, d_lo, e, e_lo, i, j, b, b_lo, s, s_lo, p, p_lo, err
+    cdef bint right = x >= 0
+    # of 1 + E and 2 + E, times n
+    d = fast_two_sum(n, m, &d_lo)
+    d_lo = d_lo + (m_lo + n_lo)
+    e = fast_two_sum(d, n, &e_lo)
+    e_lo = e_lo + (d_lo + n_lo)
+    i = 1.0 / (d * e)
+    j = i * d
+    i = i * e
+    if hard:
+        right = flipped(x, y) >= 0
+        s = n if right else m
+        s_lo = n_lo if right else m_lo
+    else:
+        b = fast_two_sum(<double>1.0, -y, &b_lo)
+        s = product(b if right else y, b_lo if right else 0.0, n, n_lo, &s_lo)
+        p = product(y if right else b, 0.0 if right else b_lo, m, m_lo, &p_lo)
+        s = two_sum(s, -p, &err)
+        s_lo = err + (s_lo - p_lo)
+    p = s * i
+    s = (fma(-p, d, s) + fma(-p, d_lo, s_lo)) * i
+    s = fma(p, factor, fma(p, factor_lo, s * factor))
+    q[0] = m * j
+    rest[0] = (fma(-q[0], e, m) + fma(-q[0], e_lo, m_lo)) * j
+    if hard:
+        return flipped(s, y)
+    return s if right else 0.0 - s
 
 
 cdef inline void quick_loss(
-    double x, double y, double e, double e_lo, bint hard, double* loss, double* loss_lo
+    double x, double y, double q, double rest, bint hard, double* loss, double* loss_lo
 ) noexcept nogil:
-    """log1p(E) + c |x|, c = 1 - y for x >= 0, else y; hard: y is 0 or 1."""
-    cdef double d, d_lo, q, q_lo, z, log_hi, log_lo, b, b_lo, r, r_lo
-    cdef bint right = x >= 0, one = y > 0.5
-    # log1p(E) = 2 q + 2 q**3 P(q**2), q = E / (2 + E)
-    d = fast_two_sum(<double>2.0, e, &d_lo)
-    divide(e, e_lo, d, d_lo + e_lo, &q, &q_lo)
+    """log1p(E) + c |x| = 2 (q + rest) + 2 q**3 P(q**2) + c |x|, c = 1 - y for x >= 0, else y."""
+    cdef double z, hi, tail, d, d_lo, r, r_lo, b, b_lo
     z = q * q
-    log_hi = 2.0 * q
-    log_lo = fma(log_hi * z, log1p_p_f64(z, z * z), 2.0 * fma(q_lo, z, q_lo))
+    hi = q + q
     if hard:
-        r = fabs(x) if one != right else 0.0
+        r = positive_part(flipped(x, y))
     else:
         b = fast_two_sum(<double>1.0, -y, &b_lo)
-        r = product(b if right else y, b_lo if right else 0.0, fabs(x), 0.0, &r_lo)
-        log_lo = log_lo + r_lo
-    d = two_sum(r, log_hi, &d_lo)
-    loss[0] = fast_two_sum(d, d_lo + log_lo, loss_lo)
-
-
-cdef inline double quick_gradient(
-    double x, double y, double e, double e_lo, double factor, double factor_lo, bint hard
-) noexcept nogil:
-    """(c - v E) / (1 + E) with v = y for x >= 0; else the negative, v = 1 - y."""
-    cdef double d, d_lo, f, f_lo, b, b_lo, s, s_lo, p, p_lo, c_lo, err
-    cdef bint right = x >= 0, one = y > 0.5
-    if hard:
-        s = 1.0 if one != right else e
-        s_lo = 0.0 if one != right else e_lo
-    else:
-        b = fast_two_sum(<double>1.0, -y, &b_lo)
-        c_lo = b_lo if right else 0.0
-        p = product(y if right else b, 0.0 if right else b_lo, e, e_lo, &p_lo)
-        s = two_sum(b if right else y, -p, &err)
-        s = fast_two_sum(s, err + (c_lo - p_lo), &s_lo)
-    d = fast_two_sum(<double>1.0, e, &d_lo)
-    divide(factor, factor_lo, d, d_lo + e_lo, &f, &f_lo)
-    s = fma(s, f, fma(s, f_lo, s_lo * f))
-    if hard:
-        return -s if one else s
-    return s if right else 0.0 - s
+        r = product(b if x >= 0 else y, b_lo if x >= 0 else 0.0, fabs(x), 0.0, &r_lo)
+    d = fast_two_sum(r if r > hi else hi, hi if r > hi else r, &d_lo)
+    d_lo = d_lo + 2.0 * fma(rest, z, rest)
+    if not hard:
+        d_lo = d_lo + r_lo
+    tail = fma(z * hi, log1p_p_f64(z, z * z), d_lo)
+    loss[0] = fast_two_sum(d, tail, loss_lo)
 
 
 cdef inline void binary_loss_f32(
@@ -1005,29 +1043,58 @@ cdef inline bint is_quick(double x, double y) noexcept nogil:
     return (fabs(x) <= QUICK_LOGIT) & (y >= 0) & (y <= 1)
 
 
-cdef inline bint row_binary_quick(
-    const double* x, const double* y, Py_ssize_t n, bint hard, double factor,
-    double factor_lo, BinaryBlock* block, double* gradient
+cdef inline bint part_binary_quick(
+    const double* x, const double* y, Py_ssize_t n, bint hard, double factor, double factor_lo,
+    double* loss, double* loss_lo, double* gradient
 ) noexcept nogil:
-    """Whether there are elements that are left to row_binary_loss: see is_quick."""
-    cdef double e[PIECE]
-    cdef double e_lo[PIECE]
+    """row_binary_quick for at most PART elements."""
+    cdef double m[PART]
+    cdef double m_lo[PART]
+    cdef double d[PART]
+    cdef double d_lo[PART]
+    cdef double q[PART]
+    cdef double rest[PART]
+    cdef int64_t far = 0
+    cdef bint outside = False
     cdef Py_ssize_t i
+    for i in range(n):
+        far |= bits_f64(<double>QUICK_LOGIT) - bits_f64(fabs(x[i]))
+        if not hard:
+            outside |= not ((y[i] >= 0) & (y[i] <= 1))
+    for i in range(n):
+        quick_exponential(x[i], &m[i], &m_lo[i], &d[i], &d_lo[i])
+    for i in range(n):
+        gradient[i] = quick_quotients(
+            x[i], y[i], m[i], m_lo[i], d[i], d_lo[i], factor, factor_lo, hard, &q[i], &rest[i]
+        )
+    for i in range(n):
+        quick_loss(x[i], y[i], q[i], rest[i], hard, &loss[i], &loss_lo[i])
+    return outside | (far < 0)
+
+
+cdef inline bint row_binary_quick(
+    const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+    BinaryBlock* block, double* gradient, bint* hard
+) noexcept nogil:
+    """Whether there are elements that are left to row_binary_loss: see is_quick. hard: whether all
+    labels are 0 or 1."""
+    cdef Py_ssize_t start, part, size
     cdef bint open = False
-    for i in range(n):
-        open |= not is_quick(x[i], y[i])
-    for i in range(n):
-        quick_exponential(x[i], &e[i], &e_lo[i])
-    if hard:
-        for i in range(n):
-            quick_loss(x[i], y[i], e[i], e_lo[i], True, &block.loss[i], &block.loss_lo[i])
-        for i in range(n):
-            gradient[i] = quick_gradient(x[i], y[i], e[i], e_lo[i], factor, factor_lo, True)
-    else:
-        for i in range(n):
-            quick_loss(x[i], y[i], e[i], e_lo[i], False, &block.loss[i], &block.loss_lo[i])
-        for i in range(n):
-            gradient[i] = quick_gradient(x[i], y[i], e[i], e_lo[i], factor, factor_lo, False)
+    hard[0] = True
+    for part in range((n + PART - 1) // PART):
+        start = part * PART
+        size = n - start if n - start < PART else PART
+        if are_hard(y + start, size):
+            open |= part_binary_quick(
+                x + start, y + start, size, True, factor, factor_lo, &block.loss[start],
+                &block.loss_lo[start], gradient + start,
+            )
+        else:
+            hard[0] = False
+            open |= part_binary_quick(
+                x + start, y + start, size, False, factor, factor_lo, &block.loss[start],
+                &block.loss_lo[start], gradient + start,
+            )
     return open
 
 

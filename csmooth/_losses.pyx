@@ -1149,11 +1149,11 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
             hard = kernels.are_hard_f32(y, n)
             kernels.row_binary_loss_f32(x, y, n, hard, factor, &block, gradient)
         else:
-            hard = kernels.are_hard_f64(y, n)
             if weighted:
+                hard = kernels.are_hard_f64(y, n)
                 kernels.row_binary_loss_f64(x, y, n, True, factor, factor_lo, &block, gradient)
             elif kernels.row_binary_quick_f64(
-                x, y, n, hard, factor, factor_lo, &block, gradient
+                x, y, n, factor, factor_lo, &block, gradient, &hard
             ):
                 solve_open(x, y, n, factor, factor_lo, &block, gradient)
         if task.out.data != NULL and not hard:
@@ -1370,7 +1370,8 @@ cdef class Call:
             hi = two_sum(hi, self.loss.sums[chunk].hi, &err)
             lo += err + self.loss.sums[chunk].lo
         if not (isfinite(hi) and isfinite(lo) and self.loss.divisor != 0):
-            return hi / self.loss.divisor
+            hi = hi / self.loss.divisor
+            return hi if hi == hi else NAN  # one nan, whatever its history
         divide(hi, lo, self.loss.divisor, self.loss.divisor_lo, &q, &q_lo)
         return q + q_lo
 

@@ -390,6 +390,14 @@ def exp_section() -> list[str]:
         )
     )
     lines.extend(c_polynomial("tanh_t_f64", coefficients))
+    degree, coefficients, errors = fitted(TANH, mpf(2) ** -58)
+    lines.extend(
+        c_comment(
+            f"tanh_t_fast_f64: the same, one degree less.\nDegree {degree}. Max error of exp(r), "
+            f"relative: {errors}"
+        )
+    )
+    lines.extend(c_polynomial("tanh_t_fast_f64", coefficients))
     degree, coefficients, errors = fitted(TANH, mpf(2) ** -43)
     lines.extend(
         c_comment(

@@ -90,8 +90,25 @@ cdef struct Survey:
     double weight_lo
 
 
+cdef inline const int64_t* classes_of(
+    const LossTask* call, Py_ssize_t index, int width, int64_t* buffer
+) noexcept nogil:
+    """The targets of rows of one line: where they lie if they do as int64, else in the buffer."""
+    cdef const Operand* target = &call.target
+    cdef Py_ssize_t stride = target.outer_strides[call.task.rows.outer_dims - 1]
+    cdef const char* p = place(&call.task, target, index)
+    if (
+        target.type_number == cnp.NPY_INT64 and stride == <Py_ssize_t>sizeof(int64_t)
+        and target.aligned and not target.swapped
+    ):
+        return <const int64_t*>p
+    convert(target, p, stride, width, buffer)
+    return buffer
+
+
 cdef void survey_targets(const LossTask* call, Survey* survey) noexcept nogil:
-    cdef int64_t classes[WIDTH]
+    cdef int64_t buffer[WIDTH]
+    cdef const int64_t* classes
     cdef Py_ssize_t index = 0
     cdef double err
     cdef int64_t outside, length = call.task.rows.length
@@ -102,10 +119,7 @@ cdef void survey_targets(const LossTask* call, Survey* survey) noexcept nogil:
     survey.weight_lo = 0
     while index < call.count:
         width = width_at(call, index, call.count)
-        convert(
-            &call.target, place(&call.task, &call.target, index),
-            call.target.outer_strides[call.task.rows.outer_dims - 1], width, classes,
-        )
+        classes = classes_of(call, index, width, &buffer[0])
         index += width
         if call.weights == NULL and not call.ignores:
             outside = 0
@@ -796,17 +810,15 @@ cdef inline void choose_targets(
 ) noexcept nogil:
     """Fills a block with the targets of rows of one line, and with what depends on their weights;
     rows of weight 1 have been filled in before."""
-    cdef int64_t classes[WIDTH]
+    cdef int64_t buffer[WIDTH]
+    cdef const int64_t* classes = &buffer[0]
     cdef double weight
     cdef int w
     if call.target.data != NULL:
-        convert(
-            &call.target, place(&call.task, &call.target, index),
-            call.target.outer_strides[call.task.rows.outer_dims - 1], width, classes,
-        )
+        classes = classes_of(call, index, width, &buffer[0])
     else:
         for w in range(width):
-            classes[w] = -1
+            buffer[w] = -1
     if call.weights == NULL and call.target.data != NULL and not call.ignores:
         for w in range(width):
             block.target[w] = classes[w]

@@ -11,10 +11,10 @@ exp as a pair, e**x = 2**k (hi + lo)
        is |x| < 1.4e6 (700); r_lo is what the rounding of x - k*LN2_1 - k*LN2_2 to r leaves, itself
        rounded. |r| <= ln 2 / 2. Dropped: k*LN2_3, below 2**-65 (2**-29) at the limit.
     3. r**2/2 exactly as a pair, tail = r**3 c(r) + low parts with the minimax c of
-       _coefficients.h: the roundings of r**3, c and tail, |tail| <= 0.0076: 2**-59 (2**-30).
+       _coefficients.h: the roundings of r**3, c and tail, |tail| <= 0.0076: 2**-59.
     4. hi + lo = 1 + r + r**2/2 + tail, with the exact rounding errors of all sums but the last
-       correction's: 2**-61 (2**-32). |lo| <= ULP(hi) / 2.
-    Total: relative error below 2**-58 (float: 2**-28).
+       correction's: 2**-61. |lo| <= ULP(hi) / 2.
+    Total: relative error below 2**-58. In float exp_near_reduced takes the place of steps 3 and 4.
 """
 from libc.math cimport fma, fmaf, INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -121,32 +121,49 @@ cdef inline real exp_c(real r, real rr, bint fast) noexcept nogil:
         return exp_c_fast_f32(r, rr) if fast else exp_c_f32(r, rr)
 
 
-cdef inline void expm1_reduced(real r, real r_lo, real* u, real* w) noexcept nogil:
-    """u + w = e**(r + r_lo) - 1 for |r| <= ln 2 / 2, with an error below 2**-59 (2**-30) of r."""
-    cdef real half = <real>0.5 * r, rr = r * r
-    cdef real square = half * r
-    cdef real square_lo = fused_multiply_add(half, r, -square)
-    cdef real tail
+cdef inline void expm1_reduced(double r, double r_lo, double* u, double* w) noexcept nogil:
+    """u + w = e**(r + r_lo) - 1 for |r| <= ln 2 / 2, with an error below 2**-59 of r."""
+    cdef double half = 0.5 * r, rr = r * r
+    cdef double square = half * r
+    cdef double square_lo = fma(half, r, -square)
+    cdef double tail
     u[0] = fast_two_sum(r, square, w)
     # e**r r_lo, not r_lo, is what the rounding of r is worth
-    tail = fused_multiply_add(
-        rr * r, exp_c(r, rr, False), fused_multiply_add(r_lo, u[0], r_lo) + square_lo
-    )
+    tail = fma(rr * r, exp_c(r, rr, False), fma(r_lo, u[0], r_lo) + square_lo)
     w[0] = w[0] + tail
+
+
+cdef inline void exp_near_reduced(real r, real r_lo, real* hi, real* lo) noexcept nogil:
+    """hi + lo = e**(r + r_lo) with e**r - 1 - r as one number; |lo| <= 3/4 ULP(hi).
+
+    Relative error below 2**-55.8 (2**-27.4): at r = -ln 2 / 2, where e**r is 0.71, the roundings of
+    r**2 / 2 and of that number are 2**-58 each (2**-29), and c is worth 2**-57.3 (nothing).
+    """
+    cdef real rr = r * r
+    cdef real u, rest = fused_multiply_add(r_lo, r, r_lo)
+    rest = fused_multiply_add(rr * r, exp_c(r, rr, real is double), rest)
+    rest = fused_multiply_add(<real>0.5, rr, rest)
+    u = r + rest
+    hi[0] = <real>1.0 + u
+    # exact but for the last sum, and that nearly: of what u was rounded by nothing is lost
+    lo[0] = (r - (hi[0] - <real>1.0)) + rest
 
 
 cdef inline void exp_pair_reduced(real r, real r_lo, real* hi, real* lo) noexcept nogil:
     """hi + lo = e**(r + r_lo): exp_pair without its first step."""
-    cdef real u, w, one, one_lo
-    expm1_reduced(r, r_lo, &u, &w)
-    one = fast_two_sum(<real>1.0, u, &one_lo)
-    hi[0] = fast_two_sum(one, one_lo + w, lo)
+    cdef double u, w, one, one_lo
+    if real is double:
+        expm1_reduced(r, r_lo, &u, &w)
+        one = fast_two_sum(<double>1.0, u, &one_lo)
+        hi[0] = fast_two_sum(one, one_lo + w, lo)
+    else:
+        exp_near_reduced(r, r_lo, hi, lo)
 
 
 cdef inline real exp_pair(real x, real magic, real* hi, real* lo) noexcept nogil:
     """e**x = 2**k (hi + lo); the result carries k + base in its low bits, for magic_of(base).
 
-    Relative error of hi + lo below 2**-58 (float 2**-28) within the limits of step 2.
+    Relative error of hi + lo below 2**-58 (float 2**-27.4) within the limits of step 2.
     """
     cdef real r, r_lo
     cdef real t = reduce_exp(x, magic, &r, &r_lo)
@@ -168,22 +185,6 @@ cdef inline double exp_parts(double x, double magic, double* one, double* rest) 
     one[0] = fast_two_sum(<double>1.0, u, rest)
     rest[0] = rest[0] + w
     return t
-
-
-cdef inline void exp_near_reduced(real r, real r_lo, real* hi, real* lo) noexcept nogil:
-    """hi + lo = e**(r + r_lo) with e**r - 1 - r as one number; |lo| <= 3/4 ULP(hi).
-
-    Relative error below 2**-55.8 (2**-27.4): at r = -ln 2 / 2, where e**r is 0.71, the roundings of
-    r**2 / 2 and of that number are 2**-58 each (2**-29), and c is worth 2**-57.3 (nothing).
-    """
-    cdef real rr = r * r
-    cdef real u, rest = fused_multiply_add(r_lo, r, r_lo)
-    rest = fused_multiply_add(rr * r, exp_c(r, rr, real is double), rest)
-    rest = fused_multiply_add(<real>0.5, rr, rest)
-    u = r + rest
-    hi[0] = <real>1.0 + u
-    # exact but for the last sum, and that nearly: of what u was rounded by nothing is lost
-    lo[0] = (r - (hi[0] - <real>1.0)) + rest
 
 
 cdef inline real reduce_fast(real x, real magic, real* r) noexcept nogil:

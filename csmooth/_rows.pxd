@@ -18,7 +18,7 @@ of the lane's own sum, or the terms that share the block and the lane with one t
 
 Tiers of terms and sums, with their relative errors:
     FAST      plain exponentials: 2**-52.4 (2**-23.4).
-    ACCURATE  pairs: 2**-58 (2**-28).
+    ACCURATE  pairs: 2**-58 (2**-27.4).
     SHARES    for softmax: 2**-55.8 (2**-27.4). A share, with the errors of its term and of the
               sum, is then within 0.79 (0.70) ULP, 0.5 of it its own rounding.
 Shares that will be rounded to 16 bits are FAST ones of float: two errors of 2**-23.4 and two

@@ -7,6 +7,7 @@ it says that it is ready. A child process that is forked in between computes for
 is the same bits.
 """
 from libc.stdint cimport uint16_t
+from libc.string cimport memcpy
 
 cdef extern from *:
     """
@@ -20,6 +21,7 @@ cdef extern from *:
 
 cdef enum:
     TABLE_SIZE = 65536
+    GROUP = 8  # results written at once
 
 
 cdef struct Table:
@@ -54,8 +56,15 @@ cdef inline void look_up(
     const Table* table, const char* x, Py_ssize_t x_step, char* y, Py_ssize_t y_step, Py_ssize_t n
 ) noexcept nogil:
     """y = f(x), which may lie in the same place."""
-    cdef Py_ssize_t i
-    for i in range(n):
+    cdef uint16_t results[GROUP]
+    cdef Py_ssize_t i, k, _group, written = 0
+    if y_step == sizeof(uint16_t):
+        for _group in range(n // GROUP):
+            for k in range(GROUP):
+                results[k] = table.results[(<const uint16_t*>(x + (written + k) * x_step))[0]]
+            memcpy(y + written * sizeof(uint16_t), results, sizeof(results))
+            written += GROUP
+    for i in range(written, n):
         (<uint16_t*>(y + i * y_step))[0] = table.results[(<const uint16_t*>(x + i * x_step))[0]]
 
 

@@ -117,15 +117,30 @@ static inline double tanh_t_fast_f64(double x, double xx) {
     return fma(odd, x, even);
 }
 
-/* tanh_t_f32: the same for results in float32.
- * Degree 3. Max error of exp(r), relative: 2^-43.185 = 1.0e-13
- * with these coefficients, 2^-43.185 before rounding them.
+/* coth_p_f32: P(s) = r coth(r / 2) with s = r^2, exp(r) = (P + r) / (P - r) on
+ * |r| <= ln2/2 * (1 + 2^-10) = 0.34691204; for results in float32.
+ * Degree 3. Max error of exp(r), relative: 2^-41.957 = 2.343e-13
+ * with these coefficients, 2^-41.957 before rounding them.
  */
-static inline double tanh_t_f32(double x) {
-    double y = 0x1.5b3917d337a78p-14;  /* 8.2784419010087612e-5 */
-    y = fma(y, x, -0x1.b9f4f7138893ap-11);  /* -0.00084296587960278687 */
-    y = fma(y, x, 0x1.1110f57542424p-7);  /* 0.0083333204770657601 */
-    y = fma(y, x, -0x1.555555483cf2fp-4);  /* -0.083333333142772345 */
+static inline double coth_p_f32(double x) {
+    double y = 0x1.1387ef2062308p-14;  /* 6.5691707737635632e-5 */
+    y = fma(y, x, -0x1.6c15680d985d1p-9);  /* -0.0027777375715209792 */
+    y = fma(y, x, 0x1.555555272573bp-3);  /* 0.16666666532244698 */
+    y = fma(y, x, 0x1.0000000006ad0p+1);  /* 2.0000000000121432 */
+    return y;
+}
+
+/* coth_p_near_f32: P(s) = r coth(r / 2) with s = r^2, exp(r) = (P + r) / (P - r) on
+ * |r| <= ln2/2 * (1 + 2^-10) = 0.34691204; the same with P(0) = 2.
+ * Degree 4. Max error of exp(r), relative: 2^-51.855 = 2.455e-16
+ * with these coefficients, 2^-51.855 before rounding them.
+ */
+static inline double coth_p_near_f32(double x) {
+    double y = -0x1.b85e344a93022p-20;  /* -1.6404985837712996e-6 */
+    y = fma(y, x, 0x1.156526605ce41p-14);  /* 6.6136149603762177e-5 */
+    y = fma(y, x, -0x1.6c16c0e0ddf58p-9);  /* -0.002777777714467005 */
+    y = fma(y, x, 0x1.555555554d13fp-3);  /* 0.16666666666572813 */
+    y = fma(y, x, 0x1.0000000000000p+1);  /* 2.0 */
     return y;
 }
 

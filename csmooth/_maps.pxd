@@ -176,26 +176,67 @@ cdef inline bint loop_logsubexp_f64(
     return any != 0
 
 
-cdef inline uint32_t steps_unary_f32(
-    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n, bint careful
+cdef inline void middle_f32(int function, Steps* steps, Py_ssize_t n) noexcept nogil:
+    """A step of those functions whose first one leaves no argument of a logarithm."""
+    cdef Py_ssize_t i
+    if quick.is_log_expm1(function):
+        for i in range(n):
+            steps.a[i] = quick.expm1_argument(
+                function == LOG1MEXP, steps.a[i], steps.b[i], steps.scale[i], &steps.b[i]
+            )
+
+
+cdef inline void begin_unary_f32(
+    int function, const float* x, Steps* steps, Py_ssize_t n, bint careful
 ) noexcept nogil:
-    """Up to PART elements; the sign bit tells whether one is not settled. Careful: the others are
-    marked."""
+    """All steps but the last of up to PART elements."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        steps.a[i] = quick.unary_first_f32(
+            function, <double>x[i], careful, &steps.b[i], &steps.scale[i]
+        )
+    middle_f32(function, steps, n)
+
+
+cdef inline uint32_t end_unary_f32(
+    int function, const float* x, float* y, Steps* steps, Py_ssize_t n, bint begins
+) noexcept nogil:
+    """The last step of up to PART elements; the sign bit tells whether one is not settled.
+
+    With begins, as many behind them take the steps before it meanwhile: the divisions of one step
+    go on beside the multiplications of another."""
+    cdef Py_ssize_t i
+    cdef uint32_t any = 0
+    cdef double value
+    for i in range(n):
+        value = quick.unary_last_f32(
+            function, <double>x[i], steps.a[i], steps.b[i], False
+        )
+        if begins:
+            steps.a[i] = quick.unary_first_f32(
+                function, <double>x[n + i], False, &steps.b[i], &steps.scale[i]
+            )
+        y[i] = <float>value
+        any |= quick.is_far(function, x[i]) | quick.is_close(value)
+    if begins:
+        middle_f32(function, steps, n)
+    return any
+
+
+cdef inline uint32_t careful_unary_f32(
+    int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
+) noexcept nogil:
+    """Up to PART elements whatever they are; those that are not settled are marked."""
     cdef Steps steps
     cdef Py_ssize_t i
     cdef uint32_t mark, any = 0
     cdef double value
-    if function != LOGIT:
-        for i in range(n):
-            steps.a[i] = quick.unary_ratio_f32(function, <double>x[i], careful, &steps.b[i])
+    begin_unary_f32(function, x, &steps, n, True)
     for i in range(n):
-        value = quick.unary_f32(function, <double>x[i], steps.a[i], steps.b[i], careful)
+        value = quick.unary_last_f32(function, <double>x[i], steps.a[i], steps.b[i], True)
         y[i] = <float>value
-        if careful:
-            mark = quick.is_open(function, x[i], value, y[i])
-            marks[i] = mark >> 31
-        else:
-            mark = quick.is_far(function, x[i]) | quick.is_close(value)
+        mark = quick.is_open(function, x[i], value, y[i])
+        marks[i] = mark >> 31
         any |= mark
     return any
 
@@ -203,41 +244,76 @@ cdef inline uint32_t steps_unary_f32(
 cdef inline bint loop_unary_f32(
     int function, const float* x, float* y, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
-    cdef Py_ssize_t part, size
+    cdef Steps steps
+    cdef Py_ssize_t part, start, size, marked = 0
     cdef uint32_t open, any = 0
+    begin_unary_f32(function, x, &steps, n if n < PART else PART, False)
     for part in range((n + PART - 1) // PART):
-        size = n - part * PART if n - part * PART < PART else PART
-        open = steps_unary_f32(function, x, y, marks, size, False)
-        if open >> 31:
-            any |= steps_unary_f32(function, x, y, marks, size, True)
+        start = part * PART
+        size = n - start if n - start < PART else PART
+        if start + 2 * PART <= n:
+            open = end_unary_f32(function, x + start, y + start, &steps, PART, True)
         else:
-            memset(marks, 0, size * sizeof(int32_t))
-        x += size
-        y += size
-        marks += size
+            open = end_unary_f32(function, x + start, y + start, &steps, size, False)
+            begin_unary_f32(function, x + start + size, &steps, n - start - size, False)
+        if open >> 31:
+            memset(marks + marked, 0, (start - marked) * sizeof(int32_t))
+            any |= careful_unary_f32(function, x + start, y + start, marks + start, size)
+            marked = start + size
+    if any >> 31:
+        memset(marks + marked, 0, (n - marked) * sizeof(int32_t))
     return any >> 31
+
+
+cdef inline void begin_binary_f32(
+    int function, const float* x, const float* y, Steps* steps, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        steps.a[i] = quick.binary_first_f32(
+            function, <double>x[i], <double>y[i], &steps.b[i], &steps.scale[i]
+        )
+    middle_f32(SOFTPLUS if function == LOGADDEXP else LOG1MEXP, steps, n)
+
+
+cdef inline int32_t end_binary_f32(
+    int function, const float* x, const float* y, float* z, int32_t* marks, Steps* steps,
+    Py_ssize_t n, bint begins
+) noexcept nogil:
+    """As for functions of one argument; those that are not settled are marked."""
+    cdef Py_ssize_t i
+    cdef int32_t mark, any = 0
+    cdef double value, part
+    for i in range(n):
+        value = quick.binary_last_f32(
+            function, <double>x[i], <double>y[i], steps.a[i], steps.b[i], &part
+        )
+        if begins:
+            steps.a[i] = quick.binary_first_f32(
+                function, <double>x[n + i], <double>y[n + i], &steps.b[i], &steps.scale[i]
+            )
+        mark = quick.round_sum(function, x[i], y[i], value, part, &z[i])
+        marks[i] = mark
+        any |= mark
+    if begins:
+        middle_f32(SOFTPLUS if function == LOGADDEXP else LOG1MEXP, steps, n)
+    return any
 
 
 cdef inline bint loop_binary_f32(
     int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
 ) noexcept nogil:
     cdef Steps steps
-    cdef Py_ssize_t i, part, size
-    cdef int32_t mark, any = 0
-    cdef double value, less
+    cdef Py_ssize_t part, size
+    cdef int32_t any = 0
+    begin_binary_f32(function, x, y, &steps, n if n < PART else PART)
     for part in range((n + PART - 1) // PART):
         size = n - part * PART if n - part * PART < PART else PART
-        for i in range(size):
-            steps.a[i] = quick.binary_ratio_f32(
-                function, <double>x[i], <double>y[i], &steps.b[i]
-            )
-        for i in range(size):
-            value = quick.binary_f32(
-                function, <double>x[i], <double>y[i], steps.a[i], steps.b[i], &less
-            )
-            mark = quick.round_sum(function, x[i], y[i], value, less, &z[i])
-            marks[i] = mark
-            any |= mark
+        if (part + 2) * PART <= n:
+            any |= end_binary_f32(function, x, y, z, marks, &steps, PART, True)
+        else:
+            any |= end_binary_f32(function, x, y, z, marks, &steps, size, False)
+            begin_binary_f32(function, x + size, y + size, &steps, n - part * PART - size)
         x += size
         y += size
         z += size

@@ -10,15 +10,16 @@ f64: within 0.5 ULP and 2**-56 of the result, for arguments with |x| <= QUICK_LI
     ahead far enough to overlap the elements of a loop that has all of them.
 f32: in double, with an error below 2**-40 of the result, or of a part of the sum that it is. It is
     settled where all doubles so close round to the same float.
-    Exponentials are quotients here, too, with |t| < 0.35 as one number, and so is what a logarithm
-    is taken of:
+    Exponentials are quotients here, too, of p + r and p - r with p = r coth(r / 2), an even
+    polynomial, and so is what a logarithm is taken of:
     softplus  log(1 + e**x)   = positive part + log1p(e**-|x|)
     log1mexp  log(1 - e**-y)  = log((e**y - 1) / e**y)
     inv_softplus              = log(e**y - 1)
     logit                     = log(p / (1 - p))
-    so that each function takes one division. Errors, relative: 2**-43.1 in the exponential, which
-    is at most 2**-42.2 of a logarithm; 2**-41.7 from the logarithm's polynomial, where the part
-    k ln 2 cancels a third of it.
+    so that each function takes one division. Errors, relative: 2**-41.9 in an exponential, which is
+    at most that of log1p of it, and 2**-43.6 from the polynomial of log1p; 2**-51 in the exponential
+    that a logarithm of e**y - 1 is taken of, and 2**-41.7 from the polynomial of other logarithms,
+    where the part k ln 2 cancels a third of it.
     Nearly all arguments are near 0 and need no care. Where one of PART does, all of them are
     computed again with it, which gives the same bits.
 """
@@ -37,7 +38,8 @@ cdef extern from "_coefficients.h" nogil:
     double tanh_t_f64(double z, double zz) noexcept
     double log1p_r_f64(double z, double zz) noexcept
     double log_r_f64(double z, double zz) noexcept
-    double tanh_t_f32(double zz) noexcept
+    double coth_p_f32(double zz) noexcept
+    double coth_p_near_f32(double zz) noexcept
     double log_p_f32(double zz) noexcept
     double log1p_p_f32(double zz) noexcept
     const double LN2_F64
@@ -358,48 +360,66 @@ cdef inline double scaled(double m, double k) noexcept nogil:
     return from_bits_f64(bits_f64(m) + (bits_f64(k) << 52))
 
 
-cdef inline double tanh_ratio(double x, double* k, bint near) noexcept nogil:
-    """t with e**x = 2**k (2 + t) / (2 - t), |t| < 0.35; where it is 0 if x is, relative to itself,
-    and if `near` so near other multiples of ln 2."""
+cdef inline double coth_ratio(double x, bint expm1, bint near, double* p, double* k) noexcept nogil:
+    """r with e**x = 2**k (p + r) / (p - r), |r| < 0.35 and p = r coth(r / 2), about 2; for `expm1`
+    with an error below 2**-45 of r; and with `near` also where x is near a multiple of ln 2."""
     cdef double magic = magic_of(<double>0)
-    cdef double r, rr, n
+    cdef double r, n
     k[0] = fma(x, LOG2E_F64, magic)
     n = k[0] - magic
     r = fma(-n, LN2_F64_2, fma(-n, LN2_F64_1, x)) if near else fma(-n, LN2_F64, x)
-    rr = r * r
-    return fma(rr * r, tanh_t_f32(rr), r)
+    p[0] = coth_p_near_f32(r * r) if expm1 else coth_p_f32(r * r)
+    return r
 
 
-cdef inline double log_quotient(double a, double b, double difference) noexcept nogil:
-    """log(a / b), relative to `difference` where that, a - b, is small beside b."""
+cdef inline double brought_near(double a, double b, double* k) noexcept nogil:
+    """a / 2**k, which differs from b by less than b / 2 for the k found, with a and b > 0."""
     cdef int64_t exponents = bits_f64(a) - bits_f64(b) + (EXPONENTS_1024 + (<int64_t>1 << 51))
     cdef int64_t biased = <int64_t>(<uint64_t>exponents >> 52)
-    cdef double k = from_bits_f64(biased | BITS_2_52) - 4503599627371520.0  # 2**52 + 1024
-    cdef double m = from_bits_f64(bits_f64(a) - ((biased - 1024) << 52))
-    cdef double q, z
-    q = (difference if k == 0 else m - b) / (m + b)
-    z = q * q
-    return fma(k, LN2_F64, q * fma(z, log_p_f32(z), 2.0))
+    k[0] = from_bits_f64(biased | BITS_2_52) - 4503599627371520.0  # 2**52 + 1024
+    return from_bits_f64(bits_f64(a) + EXPONENTS_1024 - (exponents & (<int64_t>-1 << 52)))
 
 
-cdef inline double plus_log1p(double x, double t, double k) noexcept nogil:
-    """x + log1p(2**k (2 + t) / (2 - t)), for k <= 0."""
-    cdef double m = scaled(2.0 + t, k)
-    cdef double n = 2.0 - t
-    cdef double q = m / (m + (n + n))
+cdef inline double exp_parts_f32(double x, double* n) noexcept nogil:
+    """m with e**x = m / n."""
+    cdef double p, k
+    cdef double r = coth_ratio(x, False, False, &p, &k)
+    n[0] = p - r
+    return scaled(p + r, k)
+
+
+cdef inline double expm1_argument(
+    bint less, double r, double p, double k, double* log_k
+) noexcept nogil:
+    """q with log(e**y - 1) = k ln 2 + log((1 + q) / (1 - q)) for y > 0, `less` y, and
+    e**y = 2**k (p + r) / (p - r). Relative to itself where the logarithm is near 0."""
+    cdef double s = scaled(1.0, k)
+    cdef double n = p - r
+    # (e**y - 1) n, and its difference from n: this is small only for k = 1
+    cdef double a = fma(r, 1.0 + s, p * (s - 1.0))
+    cdef double b = scaled(p + r, k) if less else n
+    cdef double difference = -n if less else 4.0 * r
+    cdef double m = brought_near(a, b, log_k)
+    return (difference if log_k[0] == 0 else m - b) / (m + b)
+
+
+cdef inline double odds_argument(double p, double* log_k) noexcept nogil:
+    """q with log(p / (1 - p)) = k ln 2 + log((1 + q) / (1 - q))."""
+    cdef double b = 1.0 - p
+    cdef double m = brought_near(p, b, log_k)
+    return (m - b) / (m + b)
+
+
+cdef inline double log1p_of(double x, double q) noexcept nogil:
+    """x + log((1 + q) / (1 - q)) for 0 <= q <= 1/3."""
     cdef double z = q * q
     return fma(q, fma(z, log1p_p_f32(z), 2.0), x)
 
 
-cdef inline double log_expm1(bint less, double t, double k) noexcept nogil:
-    """log(e**y - 1) for y > 0, `less` y; e**y = 2**k (2 + t) / (2 - t)."""
-    cdef double s = scaled(1.0, k)
-    cdef double n = 2.0 - t
-    # (e**y - 1) n, and its difference from n: this is small only for k = 1
-    cdef double a = fma(t, 1.0 + s, fma(2.0, s, -2.0))
-    if less:
-        return log_quotient(a, scaled(2.0 + t, k), -n)
-    return log_quotient(a, n, 4.0 * t)
+cdef inline double log_of(double q, double k) noexcept nogil:
+    """k ln 2 + log((1 + q) / (1 - q)) for |q| <= 0.2."""
+    cdef double z = q * q
+    return fma(k, LN2_F64, q * fma(z, log_p_f32(z), 2.0))
 
 
 cdef inline double within(double x) noexcept nogil:
@@ -408,41 +428,44 @@ cdef inline double within(double x) noexcept nogil:
     return -FAR if x < -FAR else x
 
 
-cdef inline double unary_ratio_f32(
-    int function, double x, bint careful, double* k
+cdef inline double unary_first_f32(
+    int function, double x, bint careful, double* second, double* third
 ) noexcept nogil:
-    """The first step of all but logit: the exponential that the function is made of. `careful`:
-    not for |x| <= NEAR alone."""
-    x = within(x) if careful else x
-    if is_quotient(function):
-        return tanh_ratio(-x, k, False)
-    x = fabs(x)
-    if (function == SOFTPLUS) | (function == LOG_EXPIT):
-        return tanh_ratio(-x, k, False)
-    return tanh_ratio(x, k, function == INV_SOFTPLUS)
-
-
-cdef inline double unary_f32(
-    int function, double x, double t, double k, bint careful
-) noexcept nogil:
-    """The second step."""
-    cdef double n, y
+    """The first step: an exponential, as numerator and denominator where a division is to follow;
+    of logit the argument of the logarithm. `careful`: not for |x| <= NEAR alone."""
+    cdef double size, m, n
     if function == LOGIT:
-        return log_quotient(x, 1.0 - x, x - (1.0 - x))
+        return odds_argument(x, second)
+    size = within(x) if careful else x
+    if is_quotient(function):
+        m = exp_parts_f32(-size, &n)
+        second[0] = n + m
+        return n if function == EXPIT else n * (-FAR if careful & (x < -FAR) else x)
+    size = fabs(size)
+    if is_log1p(function):
+        m = exp_parts_f32(-size, &n)
+        return m / (m + (n + n))
+    return coth_ratio(size, True, function == INV_SOFTPLUS, second, third)
+
+
+cdef inline bint is_log_expm1(int function) noexcept nogil:
+    """Whether the function is made of log(e**y - 1)."""
+    return (function == INV_SOFTPLUS) | (function == LOG1MEXP)
+
+
+cdef inline double unary_last_f32(
+    int function, double x, double first, double second, bint careful
+) noexcept nogil:
+    """The last step: the division, or the logarithm."""
+    cdef double y
+    if is_quotient(function):
+        return first / second
     if function == SOFTPLUS:
-        return plus_log1p(positive_part(x), t, k)
+        return log1p_of(positive_part(x), first)
     if function == LOG_EXPIT:
-        return -plus_log1p(positive_part(-x), t, k)
-    if function == LOG1MEXP:
-        return log_expm1(True, t, k)
-    if function == INV_SOFTPLUS:
-        y = log_expm1(False, t, k)
-        return x if careful & (x > FAR) else y
-    n = 2.0 - t
-    y = n
-    if function == SILU:
-        y = n * (-FAR if careful & (x < -FAR) else x)
-    return y / (n + scaled(2.0 + t, k))
+        return -log1p_of(positive_part(-x), first)
+    y = log_of(first, second)
+    return x if careful & (function == INV_SOFTPLUS) & (x > FAR) else y
 
 
 cdef inline uint32_t is_far(int function, float x) noexcept nogil:
@@ -486,24 +509,26 @@ cdef inline uint32_t is_open(int function, float x, double value, float y) noexc
     return is_close(value) | (<uint32_t>outside << 31)
 
 
-cdef inline double binary_ratio_f32(
-    int function, double x, double y, double* k
+cdef inline double binary_first_f32(
+    int function, double x, double y, double* second, double* third
 ) noexcept nogil:
     """The first step of logaddexp and logsubexp: the exponential of -|x - y|, of x - y."""
     cdef double d = x - y
     d = fabs(d) if function == LOGADDEXP else d
     d = FAR if d > FAR else d
-    return tanh_ratio(-d if function == LOGADDEXP else d, k, False)
+    return unary_first_f32(
+        SOFTPLUS if function == LOGADDEXP else LOG1MEXP, d, False, second, third
+    )
 
 
-cdef inline double binary_f32(
-    int function, double x, double y, double t, double k, double* part
+cdef inline double binary_last_f32(
+    int function, double x, double y, double first, double second, double* part
 ) noexcept nogil:
-    """The second step: the sum of an argument and a part."""
+    """The last step: the sum of an argument and a part."""
     if function == LOGADDEXP:
-        part[0] = plus_log1p(0.0, t, k)
+        part[0] = log1p_of(0.0, first)
         return (x if x > y else y) + part[0]
-    part[0] = log_expm1(True, t, k)
+    part[0] = log_of(first, second)
     return x + part[0]
 
 

@@ -135,9 +135,11 @@ def rounded(x: mpf, bits: int) -> mpf:
         return +x
 
 
-def smallest_degree(problem: Approximation, target: mpf) -> tuple[int, mpf]:
-    for degree in range(1, 20):
-        _, error = minimax(problem, degree)
+def smallest_degree(
+    problem: Approximation, target: mpf, fixed: Sequence[mpf] = ()
+) -> tuple[int, mpf]:
+    for degree in range(max(len(fixed), 1), 20):
+        _, error = minimax(problem, degree, fixed)
         if error < target:
             return degree, error
     raise RuntimeError("no degree below 20 meets the target")
@@ -302,6 +304,19 @@ def tanh_quotient(s: mpf) -> mpf:
     return total
 
 
+def coth_product(s: mpf) -> mpf:
+    """r coth(r / 2) with s = r^2; its series near 0."""
+    if s > mpf(2) ** -8:
+        r = mpmath.sqrt(s)
+        return r / mpmath.tanh(r / 2)
+    total, power, n = mpf(0), mpf(2), 0
+    while power > mpf(10) ** (-DIGITS - 5):
+        total += power * mpmath.bernoulli(2 * n) / mpmath.factorial(2 * n)
+        power *= s
+        n += 1
+    return total
+
+
 EXP_LIMIT = LN2 / 2 * (1 + mpf(2) ** -10)
 EXP = Approximation(
     target=exp_quotient,
@@ -314,6 +329,14 @@ EXP = Approximation(
 TANH = Approximation(
     target=tanh_quotient,
     weight=lambda s: mpmath.sqrt(s) ** 3 / (1 - mpmath.tanh(mpmath.sqrt(s) / 2) ** 2),
+    low=mpf(0),
+    high=EXP_LIMIT**2,
+)
+
+# P = r coth(r / 2), of which an error is worth 2 r / (P^2 - r^2) of (P + r) / (P - r)
+COTH = Approximation(
+    target=coth_product,
+    weight=lambda s: 2 * mpmath.sqrt(s) / (coth_product(s) ** 2 - s),
     low=mpf(0),
     high=EXP_LIMIT**2,
 )
@@ -342,11 +365,13 @@ COARSE_Q_LIMIT = mpmath.tanh((mpf(1) / 2 + mpf("0.0861")) * LN2 / 2)
 LOG_COARSE = logarithm(COARSE_Q_LIMIT)
 
 
-def fitted(problem: Approximation, target: mpf) -> tuple[int, list[mpf], str]:
+def fitted(
+    problem: Approximation, target: mpf, fixed: Sequence[mpf] = ()
+) -> tuple[int, list[mpf], str]:
     """The polynomial of least degree that meets the target, rounded to double: its degree, its
     coefficients, and its error before and after in words."""
-    degree, ideal = smallest_degree(problem, target)
-    coefficients = round_in_turn(problem, degree, 53)
+    degree, ideal = smallest_degree(problem, target, fixed)
+    coefficients = round_in_turn(problem, degree, 53, fixed)
     error = max_error(problem, coefficients)
     return degree, coefficients, (
         f"{log2(error)} = {mpmath.nstr(error, 4)}\nwith these coefficients, "
@@ -398,14 +423,19 @@ def exp_section() -> list[str]:
         )
     )
     lines.extend(c_polynomial("tanh_t_fast_f64", coefficients))
-    degree, coefficients, errors = fitted(TANH, mpf(2) ** -43)
-    lines.extend(
-        c_comment(
-            f"tanh_t_f32: the same for results in float32.\nDegree {degree}. Max error of exp(r), "
-            f"relative: {errors}"
+    for name, target, fixed, remark in (
+        ("coth_p_f32", mpf(2) ** -41, [], "for results in float32"),
+        ("coth_p_near_f32", mpf(2) ** -45, [mpf(2)], "the same with P(0) = 2"),
+    ):
+        degree, coefficients, errors = fitted(COTH, target, fixed)
+        lines.extend(
+            c_comment(
+                f"{name}: P(s) = r coth(r / 2) with s = r^2, exp(r) = (P + r) / (P - r) on\n"
+                f"{interval}; {remark}.\nDegree {degree}. Max error of exp(r), "
+                f"relative: {errors}"
+            )
         )
-    )
-    lines.extend(c_horner("tanh_t_f32", coefficients))
+        lines.extend(c_horner(name, coefficients))
     return lines
 
 

@@ -43,6 +43,7 @@ from csmooth._maps cimport (
     map_unary,
     map_unary_f32,
     map_unary_f64,
+    mark_middles,
 )
 from csmooth._rows cimport (
     origin_of,
@@ -92,6 +93,7 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.map_binary = map_binary
     kernels.map_binary_f64 = map_binary_f64
     kernels.map_binary_f32 = map_binary_f32
+    kernels.mark_middles = mark_middles
     kernels.from_halves_f64 = from_halves[double]
     kernels.from_halves_f32 = from_halves[float]
     kernels.to_halves_f64 = to_halves[double]

@@ -188,6 +188,9 @@ ctypedef struct Kernels:
     bint (*map_binary_f32)(
         int function, const float* x, const float* y, float* z, int32_t* marks, Py_ssize_t n
     ) noexcept nogil
+    bint (*mark_middles)(
+        bint upper, const float* y, int32_t* marks, Py_ssize_t n, bint open
+    ) noexcept nogil
 
     void (*from_halves_f64)(const uint16_t* x, double* y, Py_ssize_t n) noexcept nogil
     void (*from_halves_f32)(const uint16_t* x, float* y, Py_ssize_t n) noexcept nogil

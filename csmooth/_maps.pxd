@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 cimport csmooth._functions as accurate
 cimport csmooth._quick as quick
-from csmooth._elementary cimport BIAS_F64
+from csmooth._elementary cimport BIAS_F64, bits_f32
 from csmooth._kernels cimport (
     EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
 )
@@ -318,6 +318,30 @@ cdef inline bint loop_binary_f32(
         y += size
         z += size
         marks += size
+    return any != 0
+
+
+cdef inline bint mark_middles(
+    bint upper, const float* y, int32_t* marks, Py_ssize_t n, bint open
+) noexcept nogil:
+    """Mark the middles of two float16 or, with upper, bfloat16: elsewhere rounding a float again is
+    rounding once. Subnormal float16 are marked all. `open`: some are marked already, else marks are
+    not set yet. The value tells whether any are."""
+    cdef Py_ssize_t i
+    cdef uint32_t bits
+    cdef int32_t any = 0
+    if not open:
+        memset(marks, 0, n * sizeof(int32_t))
+    if upper:
+        for i in range(n):
+            marks[i] |= (bits_f32(y[i]) & 0xffff) == 0x8000
+            any |= marks[i]
+    else:
+        for i in range(n):
+            bits = bits_f32(y[i])
+            marks[i] |= (bits & 0x1fff) == 0x1000
+            marks[i] |= (bits & 0x7fffffff) - 1 < 0x38800000 - 1  # 2**-14
+            any |= marks[i]
     return any != 0
 
 

@@ -11,7 +11,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.math cimport NAN, fabs
-from libc.stdint cimport int32_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint16_t
 
 from csmooth._complex cimport ComplexLogSum, ComplexRow, complex_log_sums
 from csmooth._dispatch cimport kernels
@@ -133,23 +133,6 @@ cdef inline bint is_half(const Loop* loop) noexcept nogil:
     return loop.type.type_number == cnp.NPY_FLOAT16 or loop.type.type_number == BFLOAT16
 
 
-cdef inline void mark_middles(
-    const Loop* loop, const float* y, int32_t* marks, Py_ssize_t n
-) noexcept nogil:
-    """Mark the middles of two float16 or bfloat16: elsewhere rounding a float again is rounding
-    once. Subnormal float16 are marked all."""
-    cdef Py_ssize_t i
-    cdef uint32_t bits
-    if loop.type.type_number == BFLOAT16:
-        for i in range(n):
-            marks[i] |= (bits_f32(y[i]) & 0xffff) == 0x8000
-    else:
-        for i in range(n):
-            bits = bits_f32(y[i])
-            marks[i] |= (bits & 0x1fff) == 0x1000
-            marks[i] |= (bits & 0x7fffffff) - 1 < 0x38800000 - 1  # 2**-14
-
-
 cdef inline float to_odd(double x) noexcept nogil:
     """x as a float, the one of its two neighbours whose last bit is 1 if it is not a float."""
     cdef float y = <float>x
@@ -242,8 +225,9 @@ cdef inline void run_unary(
         if real is float:
             open = kernels.map_unary_f32(loop.function, x, y, marks, padded)
             if is_half(loop):
-                mark_middles(loop, y, marks, padded)
-                open = True
+                open = kernels.mark_middles(
+                    loop.type.type_number == BFLOAT16, y, marks, padded, open
+                )
         else:
             open = kernels.map_unary_f64(loop.function, x, y, padded)
             if open:
@@ -421,8 +405,9 @@ cdef inline void run_binary(
         if real is float:
             open = kernels.map_binary_f32(loop.function, x, y, z, marks, padded)
             if is_half(loop):
-                mark_middles(loop, z, marks, padded)
-                open = True
+                open = kernels.mark_middles(
+                    loop.type.type_number == BFLOAT16, z, marks, padded, open
+                )
         else:
             open = kernels.map_binary_f64(loop.function, x, y, z, marks, padded)
         if open and settle_binary(loop, x, y, z, marks, padded):
@@ -597,25 +582,26 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     """One row of the table: loops for the types of float; bool and integers become double."""
     global numpy_call
     cdef int place = function if arguments == 1 else UNARY_FUNCTIONS + function
-    cdef int i, k
+    cdef int i, k, number
     cdef int types = BUILTIN_TYPES if name == "logaddexp" else REAL_TYPES
     _places[name] = place
     _texts.append((name.encode(), DOCS[name].encode()))
     for i in range(TYPES):
+        number = NUMBERS[i]
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
-            loop_complex if NUMBERS[i] in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
-            else loop_longdouble if NUMBERS[i] == cnp.NPY_LONGDOUBLE
+            loop_complex if number in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
+            else loop_longdouble if number == cnp.NPY_LONGDOUBLE
             else loop_binary if arguments == 2
-            else loop_halves if NUMBERS[i] in (cnp.NPY_FLOAT16, BFLOAT16) else loop_unary
+            else loop_halves if number in (cnp.NPY_FLOAT16, BFLOAT16) else loop_unary
         )
-        if arguments == 1 and NUMBERS[i] in (cnp.NPY_FLOAT16, BFLOAT16):
-            loop_table[place][i].table = &tables_of[place][NUMBERS[i] == BFLOAT16]
+        if arguments == 1 and number in (cnp.NPY_FLOAT16, BFLOAT16):
+            loop_table[place][i].table = &tables_of[place][number == BFLOAT16]
         loop_table[place][i].arguments = arguments
         for k in range(arguments + 1):
-            loop_types[place][i * (arguments + 1) + k] = <char>NUMBERS[i]
+            loop_types[place][i * (arguments + 1) + k] = <char>number
         loop_table[place][i].function = function
         loop_table[place][i].checks = checks
-        loop_table[place][i].type.type_number = NUMBERS[i]
+        loop_table[place][i].type.type_number = number
         loop_table[place][i].type.swapped = False
         loop_data[place][i] = &loop_table[place][i]
     ufunc = PyUFunc_FromFuncAndDataAndSignatureAndIdentity(

@@ -26,7 +26,9 @@ from csmooth._longdouble cimport binary_of, unary_of
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
 )
-from csmooth._status cimport FE_INVALID, feraiseexcept, raised, restore
+from csmooth._status cimport (
+    FE_INVALID, feraiseexcept, raised, restore, restore_vector_flags, vector_flags,
+)
 from csmooth._tables cimport (
     TABLE_SIZE, Table, clear_errors, declare_ready, is_due, is_ready, look_up, mark_errors,
 )
@@ -245,12 +247,12 @@ cdef void loop_unary(
 ) noexcept nogil:
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
-    cdef int before = raised()
+    cdef int before = vector_flags()
     if loop.type.type_number == cnp.NPY_DOUBLE:
         run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
     else:
         run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
-    restore(before)
+    restore_vector_flags(before)
     if invalid:
         feraiseexcept(FE_INVALID)
 
@@ -422,12 +424,12 @@ cdef void loop_binary(
 ) noexcept nogil:
     cdef const Loop* loop = <const Loop*>data
     cdef bint invalid = False
-    cdef int before = raised()
+    cdef int before = vector_flags()
     if loop.type.type_number == cnp.NPY_DOUBLE:
         run_binary(loop, args, dimensions[0], steps, &invalid, <double>0)
     else:
         run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
-    restore(before)
+    restore_vector_flags(before)
     if invalid:
         feraiseexcept(FE_INVALID)
 
@@ -587,7 +589,8 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
     _places[name] = place
     _texts.append((name.encode(), DOCS[name].encode()))
     for i in range(TYPES):
-        number = NUMBERS[i]
+        # NumPy searches in this order, which is a choice only where two types have to meet in one
+        number = NUMBERS[2 - i if arguments == 1 and i < 3 else i]
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
             loop_complex if number in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
             else loop_longdouble if number == cnp.NPY_LONGDOUBLE

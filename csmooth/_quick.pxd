@@ -16,10 +16,10 @@ f32: in double, with an error below 2**-40 of the result, or of a part of the su
     log1mexp  log(1 - e**-y)  = log((e**y - 1) / e**y)
     inv_softplus              = log(e**y - 1)
     logit                     = log(p / (1 - p))
-    so that each function takes one division. Errors, relative: 2**-41.9 in an exponential, which is
-    at most that of log1p of it, and 2**-43.6 from the polynomial of log1p; 2**-51 in the exponential
-    that a logarithm of e**y - 1 is taken of, and 2**-41.7 from the polynomial of other logarithms,
-    where the part k ln 2 cancels a third of it.
+    so that each function takes one division. Errors, relative: 2**-41.9 in an exponential, which
+    is at most that of log1p of it, and 2**-43.6 from the polynomial of log1p; 2**-51 in the
+    exponential of a logarithm of e**y - 1, and 2**-41.7 from the polynomial of all other
+    logarithms, where the part k ln 2 cancels a third of it.
     Nearly all arguments are near 0 and need no care. Where one of PART does, all of them are
     computed again with it, which gives the same bits.
 """

@@ -86,8 +86,8 @@ cdef extern from *:
     void promote_to_double "csmooth_promote_to_double"()
 
 cdef enum:
-    CHUNK = 512          # elements at a time, buffers of 4 kB
-    LONG_CHUNK = 2048    # where arguments and results stay where they are
+    CHUNK = 512          # elements at a time, and of those that a quick kernel leaves open
+    LONG_CHUNK = 2048    # where they stay where they are, or come from memory
     PADDING = 16         # elements of one 64-byte vector of floats, two of doubles
     # numbers in NUMBERS
     REAL_TYPES = 4
@@ -374,9 +374,9 @@ cdef inline void run_binary(
     const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps, bint* invalid,
     real of_kind
 ) noexcept nogil:
-    cdef real x_buffer[CHUNK]
-    cdef real y_buffer[CHUNK]
-    cdef real z_buffer[CHUNK]
+    cdef real x_buffer[LONG_CHUNK]
+    cdef real y_buffer[LONG_CHUNK]
+    cdef real z_buffer[LONG_CHUNK]
     cdef int32_t marks[LONG_CHUNK]
     cdef const real* x
     cdef const real* y
@@ -390,7 +390,8 @@ cdef inline void run_binary(
         and are_apart(args[0], steps[0], args[2], steps[2], total)
         and are_apart(args[1], steps[1], args[2], steps[2], total)
     )
-    if direct and steps[0] == sizeof(real) and steps[1] == sizeof(real):
+    # of two strided arrays of double a processor fetches what follows if they are gathered for long
+    if real is double or (direct and steps[0] == sizeof(real) and steps[1] == sizeof(real)):
         size = LONG_CHUNK
     # reduce writes onto its first argument, accumulate onto the next one: one step at a time
     if steps[0] == steps[2] and args[2] == args[0] + steps[0]:

@@ -96,23 +96,62 @@ cdef inline void loop_complement(
         )
 
 
+cdef inline void middle_f64(
+    int function, const double* x, Steps* steps, Py_ssize_t n
+) noexcept nogil:
+    if quick.is_log1p(function):
+        loop_odds(steps, n)
+    elif quick.is_log_expm1(function):
+        loop_complement(function, x, steps, n)
+
+
+cdef inline int64_t begin_unary_f64(
+    int function, const double* x, Steps* steps, Py_ssize_t n
+) noexcept nogil:
+    """All steps but the last of up to PART elements; below 0 if one is outside."""
+    cdef Py_ssize_t i
+    cdef int64_t any = 0
+    for i in range(n):
+        steps.scale[i] = quick.unary_first(function, x[i], &steps.a[i], &steps.b[i])
+        any |= quick.outside(function, x[i])
+    middle_f64(function, x, steps, n)
+    return any
+
+
+cdef inline int64_t end_unary_f64(
+    int function, const double* x, double* y, Steps* steps, Py_ssize_t n, bint begins
+) noexcept nogil:
+    """The last step of up to PART elements. With begins, as many behind them take the steps before
+    it meanwhile: the divisions of one step go on beside the multiplications of another."""
+    cdef Py_ssize_t i
+    cdef int64_t any = 0
+    cdef double value
+    for i in range(n):
+        value = quick.unary_last(function, x[i], steps.a[i], steps.b[i], steps.scale[i])
+        if begins:
+            steps.scale[i] = quick.unary_first(
+                function, x[n + i], &steps.a[i], &steps.b[i]
+            )
+            any |= quick.outside(function, x[n + i])
+        y[i] = value
+    if begins:
+        middle_f64(function, x + n, steps, n)
+    return any
+
+
 cdef inline bint loop_unary_f64(
     int function, const double* x, double* y, Py_ssize_t n
 ) noexcept nogil:
     cdef Steps steps
-    cdef Py_ssize_t i, part, size
-    cdef int64_t any = 0
+    cdef Py_ssize_t part, size
+    cdef int64_t any = begin_unary_f64(function, x, &steps, n if n < PART else PART)
     for part in range((n + PART - 1) // PART):
         size = n - part * PART if n - part * PART < PART else PART
-        for i in range(size):
-            steps.scale[i] = quick.unary_first(function, x[i], &steps.a[i], &steps.b[i])
-            any |= quick.outside(function, x[i])
-        if quick.is_log1p(function):
-            loop_odds(&steps, size)
-        elif (function == INV_SOFTPLUS) | (function == LOG1MEXP):
-            loop_complement(function, x, &steps, size)
-        for i in range(size):
-            y[i] = quick.unary_last(function, x[i], steps.a[i], steps.b[i], steps.scale[i])
+        if (part + 2) * PART <= n:
+            any |= end_unary_f64(function, x, y, &steps, PART, True)
+        else:
+            any |= end_unary_f64(function, x, y, &steps, size, False)
+            any |= begin_unary_f64(function, x + size, &steps, n - part * PART - size)
         x += size
         y += size
     return any < 0

@@ -55,9 +55,7 @@ from csmooth._rows cimport (
     row_max,
     row_packed_shares,
     row_packed_terms,
-    row_pairs,
     row_parts,
-    row_shares,
     row_shift,
     row_softmax,
     row_sum_exp,
@@ -129,10 +127,6 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.rows_log_sum = rows_log_sum
     kernels.row_log_sum_of_rest = row_log_sum_of_rest
     kernels.row_weighted_log_sum = row_weighted_log_sum
-    kernels.row_pairs_f64 = row_pairs[double]
-    kernels.row_pairs_f32 = row_pairs[float]
-    kernels.row_shares_f64 = row_shares[double]
-    kernels.row_shares_f32 = row_shares[float]
     kernels.row_packed_terms_f64 = row_packed_terms[double]
     kernels.row_packed_terms_f32 = row_packed_terms[float]
     kernels.row_packed_shares_f64 = row_packed_shares[double]

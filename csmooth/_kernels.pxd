@@ -275,21 +275,6 @@ ctypedef struct Kernels:
     ) noexcept nogil
     double (*row_weighted_log_sum)(const RowShift* shift, const PairSum* total) noexcept nogil
 
-    void (*row_pairs_f64)(
-        const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* hi,
-        double* lo
-    ) noexcept nogil
-    void (*row_pairs_f32)(
-        const float* x, Py_ssize_t n, const RowShift* shift, PairSum* total, float* hi,
-        float* lo
-    ) noexcept nogil
-    void (*row_shares_f64)(
-        const double* hi, const double* lo, Py_ssize_t n, const PairSum* total, double* y
-    ) noexcept nogil
-    void (*row_shares_f32)(
-        const float* hi, const float* lo, Py_ssize_t n, const PairSum* total, float* y
-    ) noexcept nogil
-
     void (*row_packed_terms_f64)(
         const double* x, Py_ssize_t n, const RowShift* shift, PairSum* total, double* packed
     ) noexcept nogil
@@ -394,12 +379,12 @@ ctypedef struct Kernels:
         const double* hi, const double* lo, Py_ssize_t n, PairSum* total
     ) noexcept nogil
     void (*row_target_f64)(
-        double x, const RowShift* shift, const PairSum* total, const LogSum* sum,
-        TargetBlock* block, int w
+        double x, const RowShift* shift, const PairSum* total, LogSum* sum, TargetBlock* block,
+        int w
     ) noexcept nogil
     void (*row_target_f32)(
-        float x, const RowShift* shift, const PairSum* total, const LogSum* sum,
-        TargetBlock* block, int w
+        float x, const RowShift* shift, const PairSum* total, LogSum* sum, TargetBlock* block,
+        int w
     ) noexcept nogil
     void (*row_target_of_rest)(
         const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, const LogSum* sum,

@@ -46,8 +46,8 @@ from csmooth._kernels cimport (
 )
 from csmooth._quick cimport exponential, positive_part
 from csmooth._rows cimport (
-    add_block, add_pair, inverse, kept_lo, log_sum_of, offset_of, origin_of, scaled_exp,
-    scaled_share, share, shift_of, split, term_of, unscaled,
+    add_block, add_pair, inverse, kept_lo, log_sum_of, log_sum_without, offset_of, origin_of,
+    scaled_exp, scaled_share, share, shift_of, split, term_of, unscaled,
 )
 
 cdef extern from "_coefficients.h" nogil:
@@ -108,14 +108,28 @@ cdef inline double target_gradient(
     return 0.0 - (q + q_lo) * power_of_two(magic_of(<double>BIAS_F64 - offset))
 
 
-cdef inline void row_target(
-    real x, const RowShift* shift, const PairSum* total, const LogSum* sum, TargetBlock* block,
-    int w
+cdef inline void term_in_sum(
+    real x, real origin, real magic, real lowest, double* hi, double* lo
 ) noexcept nogil:
-    """Fills row w of a block from the row's sums and its target's logit x."""
-    cdef real hi, lo
-    cdef double c, c_lo
-    scaled_exp(x, <real>shift.origin, <real>shift.magic, <real>shift.lowest, &hi, &lo)
+    """hi + lo, what the sums of the tier SHARES have for x."""
+    cdef real term, term_lo
+    cdef real scale = term_of(x, origin, magic, lowest, SHARES, &term, &term_lo)
+    hi[0] = term * scale
+    lo[0] = term_lo * scale
+
+
+cdef inline void row_target(
+    real x, const RowShift* shift, const PairSum* total, LogSum* sum, TargetBlock* block, int w
+) noexcept nogil:
+    """Fills row w of a block, and its LogSum, from its sum of SHARES and its target's logit x."""
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef double hi, lo, c, c_lo
+    term_in_sum(<real>shift.maximum, origin, magic, lowest, &hi, &lo)
+    sum.maximum = shift.maximum
+    log_sum_without(
+        hi, lo, shift.max_hi, shift.max_lo, total.hi, total.lo, &sum.rest, &sum.hi, &sum.lo
+    )
+    term_in_sum(x, origin, magic, lowest, &hi, &lo)
     block.total[w] = product(
         total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &block.total_lo[w]
     )
@@ -159,8 +173,10 @@ cdef inline void columns_target(
     cdef real magic[WIDTH]
     cdef real lowest[WIDTH]
     cdef real own[WIDTH]
-    cdef real own_hi[WIDTH]
-    cdef real own_lo[WIDTH]
+    cdef double own_hi[WIDTH]
+    cdef double own_lo[WIDTH]
+    cdef double top_hi[WIDTH]
+    cdef double top_lo[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
     cdef double s_hi[WIDTH]
@@ -172,23 +188,19 @@ cdef inline void columns_target(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
     if terms_hi != NULL:
         columns_sum_exp(
-            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             terms_hi, terms_lo,
         )
     else:
         columns_sum_exp(
-            x, stride, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
             <real*>NULL, <real*>NULL,
         )
     for w in range(width):
         own[w] = x[block.target[w] * stride + w]
-    if terms_hi != NULL:
-        for w in range(width):
-            own_hi[w] = terms_hi[block.target[w] * WIDTH + w]
-            own_lo[w] = terms_lo[block.target[w] * WIDTH + w]
-    else:
-        for w in range(width):
-            scaled_exp(own[w], origin[w], magic[w], lowest[w], &own_hi[w], &own_lo[w])
+    for w in range(width):
+        term_in_sum(own[w], origin[w], magic[w], lowest[w], &own_hi[w], &own_lo[w])
+        term_in_sum(m[w], origin[w], magic[w], lowest[w], &top_hi[w], &top_lo[w])
     for w in range(width):
         total = product(
             s_hi[w], s_lo[w], block.divisor[w], block.divisor_lo[w], &total_lo
@@ -198,8 +210,9 @@ cdef inline void columns_target(
             s_hi[w], s_lo[w], own_hi[w], own_lo[w], block.inverse[w], block.inverse_lo[w],
             offset_of(x[0]),
         )
-        log_sum_of(
-            max_hi[w], max_lo[w], s_hi[w], s_lo[w], &block.rest[w], &log_hi, &log_lo
+        log_sum_without(
+            top_hi[w], top_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w], &block.rest[w], &log_hi,
+            &log_lo,
         )
         target_loss(
             m[w], own[w], log_hi, log_lo, block.weight[w], &block.loss[w], &block.loss_lo[w]
@@ -233,21 +246,14 @@ cdef inline void columns_target_gradient(
         for w in range(width):
             origin[w] = origin_of(m[w])
             shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
-        if n <= BLOCK:
-            for j in range(n):
-                for w in range(width):
-                    scaled_exp(x[j * stride + w], origin[w], magic[w], lowest[w], &hi, &lo)
-                    y[j * y_stride + w] = share(hi, lo, c_hi[w], c_lo[w])
-        else:  # as row_softmax
+            c_hi[w] = unscaled(c_hi[w])
+            c_lo[w] = unscaled(c_lo[w])
+        for j in range(n):
             for w in range(width):
-                c_hi[w] = unscaled(c_hi[w])
-                c_lo[w] = unscaled(c_lo[w])
-            for j in range(n):
-                for w in range(width):
-                    scale = term_of(
-                        x[j * stride + w], origin[w], magic[w], lowest[w], SHARES, &hi, &lo
-                    )
-                    y[j * y_stride + w] = scaled_share(hi, kept_lo(lo), scale, c_hi[w], c_lo[w])
+                scale = term_of(
+                    x[j * stride + w], origin[w], magic[w], lowest[w], SHARES, &hi, &lo
+                )
+                y[j * y_stride + w] = scaled_share(hi, kept_lo(lo), scale, c_hi[w], c_lo[w])
     for w in range(width):
         y[block.target[w] * y_stride + w] = <real>block.gradient[w]
 

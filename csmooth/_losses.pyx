@@ -30,7 +30,7 @@ from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, lie_side_by_side, load, max_of,
-    origin_for, output_block, pack_rows, set_direct, shift_to, store, sum_of,
+    origin_for, output_block, pack_rows, packs_terms, set_direct, shift_to, store, sum_of,
     sum_of_rest, take_census,
 )
 from csmooth._status cimport raised, restore
@@ -261,8 +261,6 @@ cdef void target_row(
 ) noexcept nogil:
     cdef real buffer[BLOCK]
     cdef real written[BLOCK]
-    cdef real hi[BLOCK]
-    cdef real lo[BLOCK]
     cdef RowShift shift
     cdef PairSum total
     cdef LogSum sum
@@ -270,24 +268,12 @@ cdef void target_row(
     cdef real* y
     cdef real at_target, m = max_of(task, row, &buffer[0], -1)
     cdef Py_ssize_t b, start, n, target = block.target[w]
-    cdef bint keeps = row.out != NULL and task.rows.length <= BLOCK
     if not isfinite(m):
         special_row(kind, task, row, block, w)
         return
     at_target = load(task, row, target, 1, &buffer[0])[0]
     shift_to(m, origin_for(m), &shift)
-    if keeps:
-        n = task.rows.length
-        x = load(task, row, 0, n, &buffer[0])
-        total.hi = 0
-        total.lo = 0
-        if real is double:
-            kernels.row_pairs_f64(x, n, &shift, &total, &hi[0], &lo[0])
-        else:
-            kernels.row_pairs_f32(x, n, &shift, &total, &hi[0], &lo[0])
-    else:
-        sum_of(task, row, &buffer[0], &shift, True, -1, &total)
-    kernels.row_log_sum(&shift, &total, &sum)
+    sum_of(task, row, &buffer[0], &shift, SHARES, -1, &total)
     if real is double:
         kernels.row_target_f64(at_target, &shift, &total, &sum, block, w)
     else:
@@ -301,16 +287,15 @@ cdef void target_row(
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
         y = output_block(task, row, start, &written[0])
-        if not keeps:
-            x = load(task, row, start, n, &buffer[0])
+        x = load(task, row, start, n, &buffer[0])
         if real is double:
-            if keeps:
-                kernels.row_shares_f64(&hi[0], &lo[0], n, &total, y)
+            if packs_terms(task):
+                kernels.row_packed_shares_f64(x, n, &shift, &total, y)
             else:
                 kernels.row_softmax_f64(x, n, &shift, &total, SHARES, y)
         else:
-            if keeps:
-                kernels.row_shares_f32(&hi[0], &lo[0], n, &total, y)
+            if packs_terms(task):
+                kernels.row_packed_shares_f32(x, n, &shift, &total, y)
             else:
                 kernels.row_softmax_f32(x, n, &shift, &total, SHARES, y)
         if start <= target < start + n:

@@ -446,13 +446,6 @@ cdef inline void row_sum_exp(
         )
 
 
-cdef inline void row_pairs(
-    const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* hi, real* lo
-) noexcept nogil:
-    """The accurate sum of one block, and its terms hi + lo."""
-    row_block_sum(x, n, shift, ACCURATE, PAIRS, total, hi, lo, <real*>NULL)
-
-
 cdef inline void row_packed_terms(
     const real* x, Py_ssize_t n, const RowShift* shift, PairSum* total, real* packed
 ) noexcept nogil:
@@ -829,17 +822,6 @@ cdef inline void row_packed_shares(
     for i in range(n):
         hi = unpacked_pair(y[i], &lo)
         y[i] = scaled_share(hi, lo, scale_of(x[i], origin, magic, lowest), c_hi, c_lo)
-
-
-cdef inline void row_shares(
-    const real* hi, const real* lo, Py_ssize_t n, const PairSum* total, real* y
-) noexcept nogil:
-    """The same from the terms of row_pairs."""
-    cdef real c_hi, c_lo
-    cdef Py_ssize_t i
-    reciprocal(total.hi, total.lo, &c_hi, &c_lo)
-    for i in range(n):
-        y[i] = share(hi[i], lo[i], c_hi, c_lo)
 
 
 cdef inline real tier_log_share(

@@ -63,13 +63,13 @@ KERNELS = [
         ("row_max", "max", 2),
         ("row_sum_exp", "fma", 8),
         ("row_softmax", "fma", 8),
-        ("row_shares", "fma", 2),
+        ("row_packed_shares", "fma", 2),
     )
 ]
 KERNELS += [
     Kernel(rf"fuse_{version}__.*_rows_{name}(\.|$)", dtype, "fma", 24, unrolled=True)
     for version, dtype in enumerate(("f32", "f64"))
-    for name in ("row_pairs", "row_packed_terms", "rows_softmax")
+    for name in ("row_packed_terms", "rows_softmax")
 ]
 KERNELS += [
     Kernel(rf"fuse_{version}__.*_columns_columns_{name}", dtype, operation, least, unrolled=True)

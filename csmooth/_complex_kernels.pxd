@@ -28,7 +28,7 @@ from csmooth._elementary cimport (
     power_of_two,
     two_sum,
 )
-from csmooth._kernels cimport COMPLEX_PIECE, ComplexLogSums, ComplexSums, WIDTH
+from csmooth._kernels cimport COMPLEX_PIECE, ComplexLogSums, ComplexSums
 
 cdef extern from "_coefficients.h" nogil:
     # of a pair and as a pair

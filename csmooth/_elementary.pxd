@@ -16,7 +16,7 @@ exp as a pair, e**x = 2**k (hi + lo)
        correction's: 2**-61. |lo| <= ULP(hi) / 2.
     Total: relative error below 2**-58. In float exp_near_reduced takes the place of steps 3 and 4.
 """
-from libc.math cimport fma, fmaf, INFINITY
+from libc.math cimport fma, fmaf
 from libc.stdint cimport int32_t, int64_t, uint64_t
 cimport cython
 
@@ -168,22 +168,6 @@ cdef inline real exp_pair(real x, real magic, real* hi, real* lo) noexcept nogil
     cdef real r, r_lo
     cdef real t = reduce_exp(x, magic, &r, &r_lo)
     exp_pair_reduced(r, r_lo, hi, lo)
-    return t
-
-
-cdef inline double exp_parts(double x, double magic, double* one, double* rest) noexcept nogil:
-    """e**x = 2**k (one + rest), the result as for exp_pair; |rest| < 0.011.
-
-    Like exp_pair without its last sum, the rounding of r**2, worth 2**-57.5, and one term of c,
-    2**-57.3: relative error below 2**-56.1.
-    """
-    cdef double r, r_lo, rr, u, w
-    cdef double t = reduce_exp(x, magic, &r, &r_lo)
-    rr = r * r
-    u = fast_two_sum(r, 0.5 * rr, &w)
-    w = w + fma(rr * r, exp_c(r, rr, True), fma(r_lo, u, r_lo))
-    one[0] = fast_two_sum(<double>1.0, u, rest)
-    rest[0] = rest[0] + w
     return t
 
 

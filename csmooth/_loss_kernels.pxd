@@ -37,11 +37,11 @@ from libc.stdint cimport int64_t, uint64_t
 from csmooth._columns cimport columns_sum_exp
 from csmooth._elementary cimport (
     BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f64, divide,
-    exp_c_short_f64, exp_long, exp_long_of_root, exp_long_root, exp_pair, exp_parts, fast_two_sum,
-    fma, from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
+    exp_c_short_f64, exp_long, exp_long_of_root, exp_long_root, exp_pair, fast_two_sum, fma,
+    from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    BLOCK, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum,
+    LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum,
     OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._quick cimport exponential, positive_part

@@ -24,7 +24,7 @@ f32: in double, with an error below 2**-40 of the result, or of a part of the su
     computed again with it, which gives the same bits.
 """
 from libc.math cimport INFINITY, copysign, fabs
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from csmooth._elementary cimport (
     BIAS_F64, BITS_2_52, EXPONENTS_1024, LN2_F64_1, LN2_F64_2, LOG2E_F64, bits_f32, bits_f64,
     exp_fast, fast_two_sum, fma, from_bits_f64, magic_of, power_of_two, two_sum,

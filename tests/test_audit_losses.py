@@ -21,7 +21,7 @@ FAMILIES = {
     "log_softmax_vjp": ("products",),
 }
 named = pytest.mark.parametrize("name", NAMES)
-dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
+dtypes = pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 
 
 def cases_of(name, dtype="float64", quick=True):
@@ -215,7 +215,7 @@ def test_other_planted_errors_are_found(dtype):
     for name in ("cross_entropy", "binary_cross_entropy_with_logits"):
         assert not judged(planted(name, change_a_loss, dtype), name, dtype).passed
     result = judged(planted("cross_entropy", cancel, dtype), "cross_entropy", dtype)
-    assert max(b.error for b in result.breaches) > 1e6
+    assert max(b.error for b in result.breaches) > (1e3 if dtype == "float16" else 1e6)
     result = run([planted_of_all("cross_entropy", flush)], functions=["cross_entropy"],
                  dtypes=["float64"], families=["classes"])  # fmt: skip
     assert max(b.error for b in result.breaches) > 1e6

@@ -254,9 +254,7 @@ def test_the_stored_run_is_of_the_registry(stored, dev):
     assert tuple(s.name for s in stored.result.subjects) == dev.SUBJECTS, AGAIN
     assert sorted(stored.families) == sorted(cases.FAMILIES), AGAIN
     judged = {(r.function, r.dtype) for r in stored.result.records if r.subject == "csmooth"}
-    asked = {(f.name, dtype) for f in spec.REGISTRY.values() for dtype in f.bounds}
-    # the families that ask the losses are of these two
-    asked |= {(name, dtype) for name in spec.LOSSES for dtype in ("float64", "float32")}
+    asked = {(f.name, dtype) for f in spec.AUDITED.values() for dtype in f.bounds}
     assert judged == asked, AGAIN
     assert (stored.result.seed, stored.result.quick) == (cases.DEFAULT_SEED, False)
     assert stored.command.startswith("csmooth audit " + " ".join(dev.SUBJECTS))

@@ -41,8 +41,8 @@ from csmooth._elementary cimport (
     from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum,
-    OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
+    ACCURATE, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock,
+    LogSum, OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._quick cimport exponential, positive_part
 from csmooth._rows cimport (
@@ -108,28 +108,19 @@ cdef inline double target_gradient(
     return 0.0 - (q + q_lo) * power_of_two(magic_of(<double>BIAS_F64 - offset))
 
 
-cdef inline void term_in_sum(
-    real x, real origin, real magic, real lowest, double* hi, double* lo
-) noexcept nogil:
-    """hi + lo, what the sums of the tier SHARES have for x."""
-    cdef real term, term_lo
-    cdef real scale = term_of(x, origin, magic, lowest, SHARES, &term, &term_lo)
-    hi[0] = term * scale
-    lo[0] = term_lo * scale
-
-
 cdef inline void row_target(
     real x, const RowShift* shift, const PairSum* total, LogSum* sum, TargetBlock* block, int w
 ) noexcept nogil:
     """Fills row w of a block, and its LogSum, from its sum of SHARES and its target's logit x."""
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
-    cdef double hi, lo, c, c_lo
-    term_in_sum(<real>shift.maximum, origin, magic, lowest, &hi, &lo)
+    cdef real hi, lo
+    cdef double c, c_lo
+    scaled_exp(<real>shift.maximum, origin, magic, lowest, SHARES, &hi, &lo)
     sum.maximum = shift.maximum
     log_sum_without(
         hi, lo, shift.max_hi, shift.max_lo, total.hi, total.lo, &sum.rest, &sum.hi, &sum.lo
     )
-    term_in_sum(x, origin, magic, lowest, &hi, &lo)
+    scaled_exp(x, origin, magic, lowest, SHARES, &hi, &lo)
     block.total[w] = product(
         total.hi, total.lo, block.divisor[w], block.divisor_lo[w], &block.total_lo[w]
     )
@@ -173,10 +164,10 @@ cdef inline void columns_target(
     cdef real magic[WIDTH]
     cdef real lowest[WIDTH]
     cdef real own[WIDTH]
-    cdef double own_hi[WIDTH]
-    cdef double own_lo[WIDTH]
-    cdef double top_hi[WIDTH]
-    cdef double top_lo[WIDTH]
+    cdef real own_hi[WIDTH]
+    cdef real own_lo[WIDTH]
+    cdef real top_hi[WIDTH]
+    cdef real top_lo[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
     cdef double s_hi[WIDTH]
@@ -199,8 +190,8 @@ cdef inline void columns_target(
     for w in range(width):
         own[w] = x[block.target[w] * stride + w]
     for w in range(width):
-        term_in_sum(own[w], origin[w], magic[w], lowest[w], &own_hi[w], &own_lo[w])
-        term_in_sum(m[w], origin[w], magic[w], lowest[w], &top_hi[w], &top_lo[w])
+        scaled_exp(own[w], origin[w], magic[w], lowest[w], SHARES, &own_hi[w], &own_lo[w])
+        scaled_exp(m[w], origin[w], magic[w], lowest[w], SHARES, &top_hi[w], &top_lo[w])
     for w in range(width):
         total = product(
             s_hi[w], s_lo[w], block.divisor[w], block.divisor_lo[w], &total_lo
@@ -699,7 +690,7 @@ cdef inline bint row_soft_gradient(
     soft_factor(weight.hi, weight.lo, total.hi, total.lo, &c, &c_lo)
     divide(1.0, 0.0, divisor, divisor_lo, &f, &f_lo)
     for i in range(n):
-        scaled_exp(x[i], origin, magic, lowest, &hi, &lo)
+        scaled_exp(x[i], origin, magic, lowest, ACCURATE, &hi, &lo)
         y[i] = soft_gradient(hi, lo, c, c_lo, q[i], q_lo[i], f, f_lo, limit, &own)
         any |= own
     return any

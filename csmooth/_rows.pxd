@@ -131,10 +131,10 @@ cdef inline real term_of(
 
 
 cdef inline void scaled_exp(
-    real x, real origin, real magic, real lowest, real* hi, real* lo
+    real x, real origin, real magic, real lowest, int tier, real* hi, real* lo
 ) noexcept nogil:
-    """hi + lo = 2**OFFSET e**(x - origin) / 2**K, ACCURATE."""
-    cdef real scale = term_of(x, origin, magic, lowest, ACCURATE, hi, lo)
+    """hi + lo = 2**OFFSET e**(x - origin) / 2**K, as the sums of a tier have it."""
+    cdef real scale = term_of(x, origin, magic, lowest, tier, hi, lo)
     hi[0] = hi[0] * scale
     lo[0] = lo[0] * scale
 
@@ -142,8 +142,8 @@ cdef inline void scaled_exp(
 cdef inline real fast_term(real x, real origin, real magic, real lowest) noexcept nogil:
     """The scaled term of x in sums of the FAST tier."""
     cdef real hi, lo
-    cdef real scale = term_of(x, origin, magic, lowest, FAST, &hi, &lo)
-    return hi * scale
+    scaled_exp(x, origin, magic, lowest, FAST, &hi, &lo)
+    return hi
 
 
 cdef inline void add_pair(real hi, real lo, real* s, real* c) noexcept nogil:
@@ -679,7 +679,9 @@ cdef inline void row_weighted_sum_exp(
         size[lane] = 0
     for i in range(n // lanes):
         for lane in range(lanes):
-            scaled_exp(x[i * lanes + lane], shift.origin, shift.magic, shift.lowest, &hi, &lo)
+            scaled_exp(
+                x[i * lanes + lane], shift.origin, shift.magic, shift.lowest, ACCURATE, &hi, &lo
+            )
             p = b[i * lanes + lane] * hi
             lo = fma(b[i * lanes + lane], hi, -p) + b[i * lanes + lane] * lo
             size[lane] = size[lane] + fabs(p)
@@ -687,7 +689,7 @@ cdef inline void row_weighted_sum_exp(
     x += n - n % lanes
     b += n - n % lanes
     for lane in range(<int>(n % lanes)):
-        scaled_exp(x[lane], shift.origin, shift.magic, shift.lowest, &hi, &lo)
+        scaled_exp(x[lane], shift.origin, shift.magic, shift.lowest, ACCURATE, &hi, &lo)
         p = b[lane] * hi
         lo = fma(b[lane], hi, -p) + b[lane] * lo
         size[lane] = size[lane] + fabs(p)

@@ -5,7 +5,7 @@ log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's
               rest (_short.pxd; _reductions.pyx begins with it); kept where the result is at least
               2**-5 of log1p(rest). For shares of 16 bits in float: 2**-23.4 of rest, always kept.
     fast      rows of LONG_ROW (log_softmax: LONG_LOG_ROW) elements and more: plain exponentials,
-              relative error 1.45 * 2**-53 of the rest; kept where the result is at least 2 in size
+              relative error 1.46 * 2**-53 of the rest; kept where the result is at least 2 in size
               (0.36 ULP before rounding), of 16 bits a quarter of log1p(rest) (0.0008 ULP).
     accurate  exponentials as pairs: relative error below 2**-56 of log1p(rest). The sum's own
               rounding limits the rest to REST_LIMIT: for a smaller one ...

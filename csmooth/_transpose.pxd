@@ -1,4 +1,4 @@
-"""Floor 0: short rows into columns and back, in vectors of four float32 or two float64.
+"""Floor 0: short rows into columns and back, in vectors of four float32 or two to eight float64.
 
 packed[j * WIDTH + w] = element j of row w, in double or, where the rows have 16 bits, in float;
 the rows are contiguous, `across` bytes apart. The same number of rows behind these is fetched
@@ -33,54 +33,133 @@ cdef extern from *:
 
     #if defined(__SSE2__)
     #include <immintrin.h>
-    static inline void csmooth_pack_two(
-        const double* a, const double* b, ptrdiff_t j, double* packed
+    /* Columns j and j + 1 of two rows. */
+    static inline void csmooth_pack_f64_2(
+        const char* row, ptrdiff_t across, ptrdiff_t j, double* packed
     ) {
-        __m128d va = _mm_loadu_pd(a + j), vb = _mm_loadu_pd(b + j);
-        _mm_storeu_pd(packed + j * CSMOOTH_WIDTH, _mm_unpacklo_pd(va, vb));
-        _mm_storeu_pd(packed + (j + 1) * CSMOOTH_WIDTH, _mm_unpackhi_pd(va, vb));
+        __m128d a = _mm_loadu_pd((const double*)row + j);
+        __m128d b = _mm_loadu_pd((const double*)(row + across) + j);
+        _mm_storeu_pd(packed + j * CSMOOTH_WIDTH, _mm_unpacklo_pd(a, b));
+        _mm_storeu_pd(packed + (j + 1) * CSMOOTH_WIDTH, _mm_unpackhi_pd(a, b));
     }
-    static inline void csmooth_pack_f64(
+    static inline void csmooth_unpack_f64_2(
+        const double* packed, ptrdiff_t j, char* row, ptrdiff_t across
+    ) {
+        __m128d a = _mm_loadu_pd(packed + j * CSMOOTH_WIDTH);
+        __m128d b = _mm_loadu_pd(packed + (j + 1) * CSMOOTH_WIDTH);
+        _mm_storeu_pd((double*)row + j, _mm_unpacklo_pd(a, b));
+        _mm_storeu_pd((double*)(row + across) + j, _mm_unpackhi_pd(a, b));
+    }
+    #if defined(__AVX__)
+    /* Of four rows: of two of them, two rows apart, a vector. */
+    static inline __m256d csmooth_load_two(const char* row, ptrdiff_t across, ptrdiff_t j) {
+        return _mm256_insertf128_pd(
+            _mm256_castpd128_pd256(_mm_loadu_pd((const double*)row + j)),
+            _mm_loadu_pd((const double*)(row + 2 * across) + j), 1
+        );
+    }
+    static inline void csmooth_store_two(__m256d v, char* row, ptrdiff_t across, ptrdiff_t j) {
+        _mm_storeu_pd((double*)row + j, _mm256_castpd256_pd128(v));
+        _mm_storeu_pd((double*)(row + 2 * across) + j, _mm256_extractf128_pd(v, 1));
+    }
+    static inline void csmooth_pack_f64_4(
+        const char* row, ptrdiff_t across, ptrdiff_t j, double* packed
+    ) {
+        __m256d a = csmooth_load_two(row, across, j);
+        __m256d b = csmooth_load_two(row + across, across, j);
+        _mm256_storeu_pd(packed + j * CSMOOTH_WIDTH, _mm256_unpacklo_pd(a, b));
+        _mm256_storeu_pd(packed + (j + 1) * CSMOOTH_WIDTH, _mm256_unpackhi_pd(a, b));
+    }
+    static inline void csmooth_unpack_f64_4(
+        const double* packed, ptrdiff_t j, char* row, ptrdiff_t across
+    ) {
+        __m256d a = _mm256_loadu_pd(packed + j * CSMOOTH_WIDTH);
+        __m256d b = _mm256_loadu_pd(packed + (j + 1) * CSMOOTH_WIDTH);
+        csmooth_store_two(_mm256_unpacklo_pd(a, b), row, across, j);
+        csmooth_store_two(_mm256_unpackhi_pd(a, b), row + across, across, j);
+    }
+    #endif
+    #if defined(__AVX512F__)
+    /* Of eight rows likewise. */
+    static inline __m512d csmooth_load_four(const char* row, ptrdiff_t across, ptrdiff_t j) {
+        return _mm512_insertf64x4(
+            _mm512_castpd256_pd512(csmooth_load_two(row, across, j)),
+            csmooth_load_two(row + 4 * across, across, j), 1
+        );
+    }
+    static inline void csmooth_pack_f64_8(
+        const char* row, ptrdiff_t across, ptrdiff_t j, double* packed
+    ) {
+        __m512d a = csmooth_load_four(row, across, j);
+        __m512d b = csmooth_load_four(row + across, across, j);
+        _mm512_storeu_pd(packed + j * CSMOOTH_WIDTH, _mm512_unpacklo_pd(a, b));
+        _mm512_storeu_pd(packed + (j + 1) * CSMOOTH_WIDTH, _mm512_unpackhi_pd(a, b));
+    }
+    #endif
+    #define CSMOOTH_PACK_ROWS(ROWS)                                                 \\
+        for (; w + ROWS <= width; w += ROWS) {                                      \\
+            const char* row = x + w * across;                                       \\
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {                             \\
+                for (int line = 0; line < (ROWS + 3) / 4; line++)                   \\
+                    __builtin_prefetch(row + width * across + 8 * ROWS * j + 64 * line); \\
+                csmooth_pack_f64_##ROWS(row, across, j, packed + w);                \\
+            }                                                                       \\
+            if (n % 2)                                                              \\
+                csmooth_pack_f64_##ROWS(row, across, n - 2, packed + w);            \\
+        }
+    #define CSMOOTH_UNPACK_ROWS(ROWS)                                               \\
+        for (; w + ROWS <= width; w += ROWS) {                                      \\
+            char* row = y + w * across;                                             \\
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {                             \\
+                __builtin_prefetch(row + width * across + 8 * ROWS * j, 1);         \\
+                csmooth_unpack_f64_##ROWS(packed + w, j, row, across);              \\
+            }                                                                       \\
+            if (n % 2)                                                              \\
+                csmooth_unpack_f64_##ROWS(packed + w, n - 2, row, across);          \\
+        }
+    static inline void csmooth_pack_pairs_f64(
         const char* x, ptrdiff_t across, ptrdiff_t n, int width, double* packed
     ) {
         int w = 0;
-        for (; w + 2 <= width && n >= 2; w += 2) {
-            const char* row = x + w * across;
-            const double* a = (const double*)row;
-            const double* b = (const double*)(row + across);
-            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {
-                __builtin_prefetch(row + width * across + 16 * j);
-                csmooth_pack_two(a, b, j, packed + w);
-            }
-            if (n % 2)
-                csmooth_pack_two(a, b, n - 2, packed + w);
+        if (n >= 2) {
+    #if defined(__AVX512F__)
+            CSMOOTH_PACK_ROWS(8)
+    #endif
+    #if defined(__AVX__)
+            CSMOOTH_PACK_ROWS(4)
+    #endif
+            CSMOOTH_PACK_ROWS(2)
         }
         csmooth_pack_few_f64(x, across, n, w, width, packed);
     }
-    static inline void csmooth_unpack_two(
-        const double* packed, ptrdiff_t j, double* a, double* b
+    static inline void csmooth_unpack_pairs_f64(
+        const double* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across
     ) {
-        __m128d v = _mm_loadu_pd(packed + j * CSMOOTH_WIDTH);
-        __m128d u = _mm_loadu_pd(packed + (j + 1) * CSMOOTH_WIDTH);
-        _mm_storeu_pd(a + j, _mm_unpacklo_pd(v, u));
-        _mm_storeu_pd(b + j, _mm_unpackhi_pd(v, u));
+        int w = 0;
+        if (n >= 2) {
+    #if defined(__AVX__)
+            CSMOOTH_UNPACK_ROWS(4)
+    #endif
+            CSMOOTH_UNPACK_ROWS(2)
+        }
+        csmooth_unpack_few_f64(packed, n, w, width, y, across);
+    }
+    /* So few columns are worth unrolled loops. */
+    static inline void csmooth_pack_f64(
+        const char* x, ptrdiff_t across, ptrdiff_t n, int width, double* packed
+    ) {
+        if (n == 3)
+            csmooth_pack_pairs_f64(x, across, 3, width, packed);
+        else
+            csmooth_pack_pairs_f64(x, across, n, width, packed);
     }
     static inline void csmooth_unpack_f64(
         const double* packed, ptrdiff_t n, int width, char* y, ptrdiff_t across
     ) {
-        int w = 0;
-        for (; w + 2 <= width && n >= 2; w += 2) {
-            char* row = y + w * across;
-            double* a = (double*)row;
-            double* b = (double*)(row + across);
-            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {
-                __builtin_prefetch(row + width * across + 16 * j, 1);
-                csmooth_unpack_two(packed + w, j, a, b);
-            }
-            if (n % 2)
-                csmooth_unpack_two(packed + w, n - 2, a, b);
-        }
-        csmooth_unpack_few_f64(packed, n, w, width, y, across);
+        if (n == 3)
+            csmooth_unpack_pairs_f64(packed, 3, width, y, across);
+        else
+            csmooth_unpack_pairs_f64(packed, n, width, y, across);
     }
     static inline void csmooth_store_wide(double* place, __m128 v) {
     #if defined(__AVX__)

@@ -23,7 +23,8 @@ from csmooth._kernels cimport (
     SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
-    MAX_DIMS, Operand, convert, gather, is_simple, scatter, unconvert, unpack_columns,
+    MAX_DIMS, SLACK, Operand, aligned, convert, gather, is_simple, scatter, unconvert,
+    unpack_columns,
 )
 from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
@@ -609,9 +610,10 @@ cdef bint target_columns(
 ) noexcept nogil:
     """Rows of one line: as they lie (aside), else short ones transposed; False if they have to be
     taken one at a time."""
-    cdef real packed[SHORT_ROW * WIDTH]
-    cdef real terms_hi[SHORT_ROW * WIDTH]
-    cdef real terms_lo[SHORT_ROW * WIDTH]
+    cdef real packed_room[SHORT_ROW * WIDTH + SLACK]
+    cdef real hi_room[SHORT_ROW * WIDTH + SLACK]
+    cdef real lo_room[SHORT_ROW * WIDTH + SLACK]
+    cdef real* packed = aligned(packed_room)
     cdef real m[WIDTH]
     cdef real buffer[BLOCK]
     cdef Row row
@@ -623,8 +625,8 @@ cdef bint target_columns(
     cdef int w, d = task.rows.outer_dims - 1
     cdef bint out_aside
     cdef int infinite = 0
-    hi = &terms_hi[0] if n <= SHORT_ROW else NULL
-    lo = &terms_lo[0] if n <= SHORT_ROW else NULL
+    hi = aligned(hi_room) if n <= SHORT_ROW else NULL
+    lo = aligned(lo_room) if n <= SHORT_ROW else NULL
     out_aside = aside and leader.out != NULL and lie_side_by_side(kind, task, &task.out)
     if n > SHORT_ROW and leader.out != NULL and not out_aside:
         return False
@@ -732,9 +734,12 @@ cdef bint soft_columns(
     const LossTask* call, const Row* leader, int width, const bint* skips, TargetBlock* block
 ) noexcept nogil:
     """Short rows of one line with a weight for each class; False if one at a time is needed."""
-    cdef double x[SHORT_ROW * WIDTH]
-    cdef double given[SHORT_ROW * WIDTH]
-    cdef double gradient[SHORT_ROW * WIDTH]
+    cdef double x_room[SHORT_ROW * WIDTH + SLACK]
+    cdef double given_room[SHORT_ROW * WIDTH + SLACK]
+    cdef double gradient_room[SHORT_ROW * WIDTH + SLACK]
+    cdef double* x = aligned(x_room)
+    cdef double* given = aligned(given_room)
+    cdef double* gradient = aligned(gradient_room)
     cdef double m[WIDTH]
     cdef const Task* task = &call.task
     cdef const double* y = NULL
@@ -856,7 +861,8 @@ cdef bint quick_rows(
     TargetBlock* block, double* hi, double* lo
 ) noexcept nogil:
     """Solves short rows of one line as far as the quick kernel settles them; whether all are."""
-    cdef double packed[SHORT_ROW * WIDTH]
+    cdef double room[SHORT_ROW * WIDTH + SLACK]
+    cdef double* packed = aligned(room)
     cdef const Task* task = &call.task
     cdef Py_ssize_t j, n = task.rows.length, along
     cdef char* out = NULL

@@ -16,7 +16,8 @@ from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, GROUP, LONG_ROW, SMALL_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift,
 )
 from csmooth._load cimport (
-    BFLOAT16, MAX_DIMS, Operand, convert, own_number, replace_masked, scatter, unconvert,
+    BFLOAT16, MAX_DIMS, SLACK, Operand, aligned, convert, own_number, replace_masked, scatter,
+    unconvert,
 )
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
@@ -440,7 +441,8 @@ cdef void solve_columns(
     real kind, const Task* task, Py_ssize_t first, int width, bint aside, Pending* pending
 ) noexcept nogil:
     """Rows first ... first + width of one line: as they lie (aside), else short ones transposed."""
-    cdef real packed[SHORT_ROW * WIDTH]
+    cdef real room[SHORT_ROW * WIDTH + SLACK]
+    cdef real* packed = aligned(room)
     cdef real m[WIDTH]
     cdef real buffer[BLOCK]
     cdef LogSums sums

@@ -106,6 +106,9 @@ cdef struct TargetBlock:
     double gradient[WIDTH]
     double rest[WIDTH]
     int64_t settled[WIDTH]     # whether the quick kernel has found what it is to find
+    # The rows, and the gradients, behind these: what the quick kernel fetches meanwhile.
+    const char* ahead_x
+    char* ahead_out
 
 cdef struct BinaryBlock:
     # Given: the weights, where there are any. Found: the losses, pairs.

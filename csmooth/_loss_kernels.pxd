@@ -49,6 +49,7 @@ from csmooth._rows cimport (
     add_block, add_pair, inverse, kept_lo, log_sum_of, log_sum_without, offset_of, origin_of,
     scaled_exp, scaled_share, share, shift_of, split, term_of, unscaled,
 )
+from csmooth._transpose cimport fetch, fetch_to_write
 
 cdef extern from "_coefficients.h" nogil:
     # the second argument is the square of the first
@@ -323,49 +324,56 @@ cdef inline void loose_exponential(
 
 
 cdef inline void sum_others(
-    const double* hi, const double* lo, Py_ssize_t n, const double* target, double* sum,
-    double* sum_lo, double* own_hi, double* own_lo
+    const double* hi, const double* lo, Py_ssize_t n, const double* target, double* s, double* c,
+    int64_t* own, int64_t* own_lo
 ) noexcept nogil:
-    """The targets' terms of a tile, and the sum of the others, a pair with an error of 2**-56.1.
+    """The bits of the targets' terms of a tile, and the sum of the others, a pair s + c with an
+    error of 2**-56.1.
 
     Low parts are up to a hundredth of the terms, and so c of s, which after 16 terms takes it over.
     """
-    cdef double s[TILE]
-    cdef double c[TILE]
-    # bits, which are masked: for a choice the compiler branches
-    cdef int64_t t[TILE]
-    cdef int64_t t_lo[TILE]
+    # bits are masked: for a choice the compiler branches
+    cdef int64_t mask
     cdef double index
-    cdef int64_t own
-    cdef Py_ssize_t j, first
+    cdef Py_ssize_t j
     cdef int w
     for w in range(TILE):
-        s[w] = 0
-        c[w] = 0
-        t[w] = 0
-        t_lo[w] = 0
-    for first in range((n + 15) // 16):
-        for w in range(TILE):
-            s[w] = fast_two_sum(s[w], c[w], &c[w])
-        for j in range(16 * first, min(n, 16 * first + 16)):
-            index = <double>j
+        mask = -<int64_t>(target[w] == 0)
+        own[w] = bits_f64(hi[w]) & mask
+        own_lo[w] = bits_f64(lo[w]) & mask
+        s[w] = from_bits_f64(bits_f64(hi[w]) & ~mask)
+        c[w] = from_bits_f64(bits_f64(lo[w]) & ~mask)
+    for j in range(1, n):
+        index = <double>j
+        if j % 16 == 0:
             for w in range(TILE):
-                own = -<int64_t>(target[w] == index)
-                t[w] |= bits_f64(hi[j * TILE + w]) & own
-                t_lo[w] |= bits_f64(lo[j * TILE + w]) & own
-                add_pair(
-                    from_bits_f64(bits_f64(hi[j * TILE + w]) & ~own),
-                    from_bits_f64(bits_f64(lo[j * TILE + w]) & ~own), &s[w], &c[w],
-                )
-    for w in range(TILE):
-        sum[w] = s[w]
-        sum_lo[w] = c[w]
-        own_hi[w] = from_bits_f64(t[w])
-        own_lo[w] = from_bits_f64(t_lo[w])
+                s[w] = fast_two_sum(s[w], c[w], &c[w])
+        for w in range(TILE):
+            mask = -<int64_t>(target[w] == index)
+            own[w] |= bits_f64(hi[j * TILE + w]) & mask
+            own_lo[w] |= bits_f64(lo[j * TILE + w]) & mask
+            add_pair(
+                from_bits_f64(bits_f64(hi[j * TILE + w]) & ~mask),
+                from_bits_f64(bits_f64(lo[j * TILE + w]) & ~mask), &s[w], &c[w],
+            )
+
+
+cdef inline void fetch_tile(
+    const TargetBlock* block, bint out, Py_ssize_t size, Py_ssize_t n, int start, Py_ssize_t j
+) noexcept nogil:
+    """Fetches the part j of n of what lies as far ahead as a tile, elements having that size."""
+    cdef Py_ssize_t offset = (start * n + j * TILE) * size
+    cdef int line
+    for line in range(<int>(TILE * size // 64)):
+        if out:
+            fetch_to_write(block.ahead_out + offset + 64 * line)
+        else:
+            fetch(block.ahead_x + offset + 64 * line)
 
 
 cdef inline void quick_terms(
-    const double* x, Py_ssize_t n, double* size, double* hi, double* lo
+    const double* x, Py_ssize_t n, const TargetBlock* block, int start, double* size, double* hi,
+    double* lo
 ) noexcept nogil:
     """The terms of a tile; size is the largest logit but for -inf, or 0 if all are small enough."""
     cdef int64_t far[TILE]
@@ -382,6 +390,7 @@ cdef inline void quick_terms(
         any |= far[w]
     if any >= 0:
         for j in range(n):
+            fetch_tile(block, False, sizeof(double), n, start, j)
             for w in range(TILE):
                 loose_exponential(x[j * WIDTH + w], &hi[j * TILE + w], &lo[j * TILE + w])
     else:
@@ -404,8 +413,9 @@ cdef inline void columns_target_quick_f64(
     cdef double size[TILE]
     cdef double s[TILE]
     cdef double c[TILE]
-    cdef double own_hi[TILE]
-    cdef double own_lo[TILE]
+    cdef int64_t own[TILE]
+    cdef int64_t own_lo[TILE]
+    cdef double gradient[TILE]
     cdef double one, one_lo, hi, lo, total, total_lo, index
     cdef Py_ssize_t j
     cdef int tile, start, w
@@ -413,12 +423,12 @@ cdef inline void columns_target_quick_f64(
         start = tile * TILE
         for w in range(TILE):
             target[w] = <double>block.target[start + w]
-        quick_terms(x + start, n, &size[0], &terms_hi[0], &terms_lo[0])
+        quick_terms(x + start, n, block, start, &size[0], &terms_hi[0], &terms_lo[0])
         sum_others(
-            &terms_hi[0], &terms_lo[0], n, &target[0], &s[0], &c[0], &own_hi[0], &own_lo[0]
+            &terms_hi[0], &terms_lo[0], n, &target[0], &s[0], &c[0], &own[0], &own_lo[0]
         )
         for w in range(TILE):
-            one = fast_two_sum(own_hi[w], own_lo[w], &one_lo)
+            one = fast_two_sum(from_bits_f64(own[w]), from_bits_f64(own_lo[w]), &one_lo)
             hi = fast_two_sum(s[w], c[w], &lo)
             total = two_sum(one, hi, &total_lo)
             total_lo = total_lo + (one_lo + lo)
@@ -436,15 +446,16 @@ cdef inline void columns_target_quick_f64(
                 total, total_lo, block.divisor[start + w], block.divisor_lo[start + w], &total_lo
             )
             divide(1.0, 0.0, total, total_lo, &s[w], &c[w])
-            own_hi[w] = 0.0 - fma(hi, s[w], fma(hi, c[w], lo * s[w]))
+            gradient[w] = 0.0 - fma(hi, s[w], fma(hi, c[w], lo * s[w]))
         if y == NULL:
             continue
         for j in range(n):
             index = <double>j
+            fetch_tile(block, True, sizeof(double), n, start, j)
             for w in range(TILE):
                 hi = terms_hi[j * TILE + w]
                 hi = fma(hi, s[w], fma(hi, c[w], terms_lo[j * TILE + w] * s[w]))
-                y[j * WIDTH + start + w] = own_hi[w] if target[w] == index else hi
+                y[j * WIDTH + start + w] = gradient[w] if target[w] == index else hi
 
 
 cdef inline void columns_target_quick_f32(
@@ -469,6 +480,7 @@ cdef inline void columns_target_quick_f32(
             own_term[w] = 0
         for j in range(n):
             index = <double>j
+            fetch_tile(block, False, sizeof(float), n, start, j)
             for w in range(TILE):
                 add_size(x[j * WIDTH + start + w], &size[w])
                 e = short_exponential(x[j * WIDTH + start + w])
@@ -501,6 +513,7 @@ cdef inline void columns_target_quick_f32(
             continue
         for j in range(n):
             index = <double>j
+            fetch_tile(block, True, sizeof(float), n, start, j)
             for w in range(TILE):
                 e = terms[j * TILE + w] * s[w]
                 y[j * WIDTH + start + w] = own_term[w] if target[w] == index else e

@@ -865,18 +865,22 @@ cdef bint quick_rows(
     cdef double* packed = aligned(room)
     cdef const Task* task = &call.task
     cdef Py_ssize_t j, n = task.rows.length, along
+    cdef const char* x
     cdef char* out = NULL
     cdef double* gradient = NULL
     cdef int w
     cdef int64_t all_done = 1
     choose_targets(call, index, width, skips, block)
-    pack_rows(task, &task.x, place(task, &task.x, index), n, width, &packed[0])
+    x = place(task, &task.x, index)
+    block.ahead_x = x + width * task.x.outer_strides[task.rows.outer_dims - 1]
+    pack_rows(task, &task.x, x, n, width, &packed[0])
     # the kernel reads whole tiles
     for j in range(n):
         for w in range(width, min(WIDTH, width + TILE - 1)):
             packed[j * WIDTH + w] = 0
     if task.out.data != NULL:
         out = place(task, &task.out, index)
+        block.ahead_out = out + width * task.out.outer_strides[task.rows.outer_dims - 1]
         gradient = &packed[0]
     if task.rounds:
         kernels.columns_target_quick_f32(&packed[0], n, width, block, gradient)

@@ -10,6 +10,7 @@ cdef extern from *:
     #include <stddef.h>
     #include <string.h>
     #define CSMOOTH_WIDTH 64
+    #define csmooth_fetch_to_write(p) __builtin_prefetch(p, 1)
 
     /* Rows first ... width, one element after the other. */
     #define CSMOOTH_BY_ELEMENT(NAME, TYPE, PACKED)                                               \\
@@ -260,6 +261,8 @@ cdef extern from *:
         csmooth_unpack_few_f32(packed, n, 0, width, y, across)
     #endif
     """
+    void fetch "__builtin_prefetch"(const void* p) noexcept nogil
+    void fetch_to_write "csmooth_fetch_to_write"(const void* p) noexcept nogil
     void pack_f64 "csmooth_pack_f64"(
         const char* x, Py_ssize_t across, Py_ssize_t n, int width, double* packed
     ) noexcept nogil

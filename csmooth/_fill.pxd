@@ -143,9 +143,12 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.columns_softmax_f32 = columns_softmax[float]
     kernels.columns_log_softmax_f64 = columns_log_softmax[double]
     kernels.columns_log_softmax_f32 = columns_log_softmax[float]
-    kernels.columns_short_log_sum = columns_short_log_sum
-    kernels.columns_plain_softmax = columns_plain_softmax
-    kernels.columns_plain_log_softmax = columns_plain_log_softmax
+    kernels.columns_short_log_sum_f64 = columns_short_log_sum[double]
+    kernels.columns_short_log_sum_f32 = columns_short_log_sum[float]
+    kernels.columns_plain_softmax_f64 = columns_plain_softmax[double]
+    kernels.columns_plain_softmax_f32 = columns_plain_softmax[float]
+    kernels.columns_plain_log_softmax_f64 = columns_plain_log_softmax[double]
+    kernels.columns_plain_log_softmax_f32 = columns_plain_log_softmax[float]
     kernels.columns_correct = columns_correct
     kernels.row_short_log_sum = row_short_log_sum
     kernels.row_plain_softmax = row_plain_softmax

@@ -341,16 +341,27 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     # Short rows; see _short.pxd.
-    void (*columns_short_log_sum)(
+    void (*columns_short_log_sum_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
     ) noexcept nogil
-    void (*columns_plain_softmax)(
+    void (*columns_short_log_sum_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    ) noexcept nogil
+    void (*columns_plain_softmax_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, double* y,
         Py_ssize_t y_stride
     ) noexcept nogil
-    void (*columns_plain_log_softmax)(
+    void (*columns_plain_softmax_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
+        Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_plain_log_softmax_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
         double* y, Py_ssize_t y_stride
+    ) noexcept nogil
+    void (*columns_plain_log_softmax_f32)(
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
+        float* y, Py_ssize_t y_stride
     ) noexcept nogil
     void (*columns_correct)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, double* values

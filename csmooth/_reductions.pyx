@@ -296,6 +296,14 @@ cdef inline void solve_row(real kind, const Task* task, const Row* row) noexcept
         shares_of_row(kind, task, row)
 
 
+cdef inline void solve_own_row(const Task* task, const Row* row) noexcept nogil:
+    """solve_row in the arithmetic of the task."""
+    if task.single:
+        solve_row(<float>0, task, row)
+    else:
+        solve_row(<double>0, task, row)
+
+
 # --- many rows ------------------------------------------------------------------------------------
 
 
@@ -440,7 +448,10 @@ cdef void reduce_columns(
 cdef void solve_columns(
     real kind, const Task* task, Py_ssize_t first, int width, bint aside, Pending* pending
 ) noexcept nogil:
-    """Rows first ... first + width of one line: as they lie (aside), else short ones transposed."""
+    """Rows first ... first + width of one line: as they lie (aside), else short ones transposed.
+
+    The type is that of the task's arithmetic or, aside, float for plain rows of it.
+    """
     cdef real room[SHORT_ROW * WIDTH + SLACK]
     cdef real* packed = aligned(room)
     cdef real m[WIDTH]
@@ -473,9 +484,11 @@ cdef void solve_columns(
         x_stride = WIDTH
     if short_logs:
         if real is double:
-            kernels.columns_short_log_sum(x, x_stride, n, width, is_plain(task), &sums)
-        else:
+            kernels.columns_short_log_sum_f64(x, x_stride, n, width, is_plain(task), &sums)
+        elif task.single:
             kernels.columns_fast_log_sum(x, x_stride, n, width, &sums)
+        else:
+            kernels.columns_short_log_sum_f32(x, x_stride, n, width, True, &sums)
         for w in range(width):
             m[w] = <real>sums.maximum[w]
     elif real is double:
@@ -487,7 +500,7 @@ cdef void solve_columns(
     if not finite:
         for w in range(width):
             row = row_at(task, first + w)
-            solve_row(kind, task, &row)
+            solve_own_row(task, &row)
         return
     if (task.reduces or task.is_log) and not short_logs:
         log_sum_columns(task, first, x, x_stride, width, &m[0], &sums)
@@ -498,22 +511,26 @@ cdef void solve_columns(
     y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if aside else WIDTH
     if real is double:
         if task.is_log and is_plain(task):
-            kernels.columns_plain_log_softmax(x, x_stride, n, width, &sums, y, y_stride)
+            kernels.columns_plain_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride)
         elif task.is_log:
             kernels.columns_log_softmax_f64(
                 x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
             )
         elif is_plain(task):
-            kernels.columns_plain_softmax(x, x_stride, n, width, &m[0], y, y_stride)
+            kernels.columns_plain_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
         else:
             kernels.columns_softmax_f64(
                 x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
             )
     else:
-        if task.is_log:
+        if task.is_log and not task.single:
+            kernels.columns_plain_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride)
+        elif task.is_log:
             kernels.columns_log_softmax_f32(
                 x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
             )
+        elif not task.single:
+            kernels.columns_plain_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
         elif is_plain(task):
             kernels.columns_fast_softmax(x, x_stride, n, width, &m[0], y, y_stride)
         else:
@@ -719,24 +736,34 @@ cdef void solve_staged(
             scatter(&task.rows, &task.out, row.out, 0, stored, stage + w * n)
 
 
+cdef inline bint are_columns(real kind, const Task* task) noexcept nogil:
+    """Whether rows can be taken side by side as they lie, in that type."""
+    return lie_side_by_side(kind, task, &task.x) and not task.baseline and (
+        task.reduces or lie_side_by_side(kind, task, &task.out)
+    )
+
+
 cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Row row
     cdef Py_ssize_t index = start, most = stop - start, width
     cdef Pending pending
-    cdef bint aside = False, transpose = False
+    cdef bint aside = False, narrow = False, transpose = False
     cdef real* stage
     cdef Py_ssize_t line = task.rows.outer_shape[task.rows.outer_dims - 1]
     if most > 1 and task.weights.data == NULL:
-        aside = lie_side_by_side(kind, task, &task.x) and not task.baseline and (
-            task.reduces or lie_side_by_side(kind, task, &task.out)
-        )
-        transpose = not aside and task.rows.length < LONG_ROW
-    if aside or transpose:
+        aside = are_columns(kind, task)
+        # plain kernels take float32 as it lies
+        narrow = not task.single and is_plain(task) and are_columns(<float>0, task)
+        transpose = not aside and not narrow and task.rows.length < LONG_ROW
+    if aside or narrow or transpose:
         pending.count = 0
         while index < stop:
             # to the end of this line of rows, of this part, or WIDTH rows
             width = min(min(<Py_ssize_t>WIDTH, stop - index), line - index % line)
-            solve_columns(kind, task, index, <int>width, aside, &pending)
+            if narrow:
+                solve_columns(<float>0, task, index, <int>width, True, &pending)
+            else:
+                solve_columns(kind, task, index, <int>width, aside, &pending)
             index += width
         if pending.count:
             correct_pending(task, &pending)

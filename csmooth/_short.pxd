@@ -109,42 +109,45 @@ cdef inline double plain_share(double term, double inverse) noexcept nogil:
 
 
 cdef inline void bubble_max(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* sorted
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, real* others, real* m
 ) noexcept nogil:
-    """sorted[j * width + w] = the elements of row w, the maximum last; a nan may pass for one."""
+    """The maxima of the rows, and others[j * width + w] = the elements of row w but for one of that
+    size; a nan may pass for it."""
     cdef real v, top
     cdef Py_ssize_t j
     cdef int w
     for w in range(width):
-        sorted[w] = x[w]
+        m[w] = x[w]
     for j in range(n - 1):
         for w in range(width):
             v = x[(j + 1) * stride + w]
-            top = sorted[j * width + w]
-            sorted[j * width + w] = top if v > top else v
-            sorted[(j + 1) * width + w] = v if v > top else top
+            top = m[w]
+            others[j * width + w] = top if v > top else v
+            m[w] = v if v > top else top
 
 
 cdef inline void short_log_sums(
-    const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
 ) noexcept nogil:
-    cdef double sorted[LONG_ROW * WIDTH]
-    cdef const double* m = &sorted[(n - 1) * width]
+    cdef real others[LONG_ROW * WIDTH]
+    cdef real top[WIDTH]
+    cdef double m[WIDTH]
     cdef double s[WIDTH]
     cdef double c[WIDTH]
     cdef double hi, lo
     cdef Py_ssize_t j
     cdef int w
-    bubble_max(x, stride, n, width, &sorted[0])
+    bubble_max(x, stride, n, width, &others[0], &top[0])
     for w in range(width):
+        m[w] = top[w]
         s[w] = 0
         c[w] = 0
     for j in range(n - 1):
         for w in range(width):
             if plain:
-                s[w] = s[w] + plain_term(sorted[j * width + w], m[w])
+                s[w] = s[w] + plain_term(others[j * width + w], m[w])
             else:
-                term_pair(sorted[j * width + w], m[w], &hi, &lo)
+                term_pair(others[j * width + w], m[w], &hi, &lo)
                 add_pair(hi, lo, &s[w], &c[w])
     for w in range(width):
         sums.maximum[w] = m[w]
@@ -157,20 +160,24 @@ cdef inline void short_log_sums(
 
 
 cdef inline void columns_short_log_sum(
-    const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
 ) noexcept nogil:
-    """Log-sums of columns of 1 to LONG_ROW - 1 elements; of no use where a maximum is infinite."""
-    if plain:
+    """Log-sums of columns of 1 to LONG_ROW - 1 elements, those of float always plain; of no use
+    where a maximum is infinite."""
+    if (plain or real is float) and width == WIDTH:
+        short_log_sums(x, stride, n, WIDTH, True, sums)
+    elif plain or real is float:
         short_log_sums(x, stride, n, width, True, sums)
+    elif width == WIDTH:
+        short_log_sums(x, stride, n, WIDTH, False, sums)
     else:
         short_log_sums(x, stride, n, width, False, sums)
 
 
-cdef inline void columns_plain_softmax(
-    const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m,
-    double* y, Py_ssize_t y_stride
+cdef inline void plain_shares(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
+    real* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The shares of short columns whose maxima are m, plain; y may be x."""
     cdef double terms[LONG_ROW * WIDTH]
     cdef double s[WIDTH]
     cdef double term
@@ -187,15 +194,25 @@ cdef inline void columns_plain_softmax(
         s[w] = 1.0 / s[w]
     for j in range(n):
         for w in range(width):
-            y[j * y_stride + w] = plain_share(terms[j * width + w], s[w])
+            y[j * y_stride + w] = <real>plain_share(terms[j * width + w], s[w])
 
 
-cdef inline void columns_fast_log_sum(
+cdef inline void columns_plain_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """The shares of short columns whose maxima are m, plain; y may be x."""
+    if width == WIDTH:
+        plain_shares(x, stride, n, WIDTH, m, y, y_stride)
+    else:
+        plain_shares(x, stride, n, width, m, y, y_stride)
+
+
+cdef inline void fast_log_sums(
     const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
 ) noexcept nogil:
-    """columns_short_log_sum of rows of 16 bits."""
-    cdef float sorted[LONG_ROW * WIDTH]
-    cdef const float* m = &sorted[(n - 1) * width]
+    cdef float others[LONG_ROW * WIDTH]
+    cdef float m[WIDTH]
     cdef float origin[WIDTH]
     cdef float magic[WIDTH]
     cdef float lowest[WIDTH]
@@ -204,7 +221,7 @@ cdef inline void columns_fast_log_sum(
     cdef double hi, lo, unused
     cdef Py_ssize_t j
     cdef int w
-    bubble_max(x, stride, n, width, &sorted[0])
+    bubble_max(x, stride, n, width, &others[0], &m[0])
     for w in range(width):
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &hi, &lo, &unused)
@@ -212,7 +229,7 @@ cdef inline void columns_fast_log_sum(
         s[w] = 0
     for j in range(n - 1):
         for w in range(width):
-            s[w] = s[w] + fast_term(sorted[j * width + w], origin[w], magic[w], lowest[w])
+            s[w] = s[w] + fast_term(others[j * width + w], origin[w], magic[w], lowest[w])
     for w in range(width):
         sums.maximum[w] = m[w]
         sums.rest[w] = s[w] / top[w]
@@ -220,11 +237,20 @@ cdef inline void columns_fast_log_sum(
         sums.lo[w] = 0
 
 
-cdef inline void columns_fast_softmax(
+cdef inline void columns_fast_log_sum(
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+) noexcept nogil:
+    """columns_short_log_sum of rows of 16 bits."""
+    if width == WIDTH:
+        fast_log_sums(x, stride, n, WIDTH, sums)
+    else:
+        fast_log_sums(x, stride, n, width, sums)
+
+
+cdef inline void fast_shares(
     const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
     float* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """columns_plain_softmax of rows of 16 bits."""
     cdef float terms[LONG_ROW * WIDTH]
     cdef float origin[WIDTH]
     cdef float magic[WIDTH]
@@ -251,18 +277,41 @@ cdef inline void columns_fast_softmax(
             y[j * y_stride + w] = fast_share(terms[j * width + w], c[w])
 
 
-cdef inline void columns_plain_log_softmax(
-    const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-    double* y, Py_ssize_t y_stride
+cdef inline void columns_fast_softmax(
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
+    float* y, Py_ssize_t y_stride
 ) noexcept nogil:
-    """The log-shares of short columns, plain; y may be x."""
+    """columns_plain_softmax of rows of 16 bits."""
+    if width == WIDTH:
+        fast_shares(x, stride, n, WIDTH, m, y, y_stride)
+    else:
+        fast_shares(x, stride, n, width, m, y, y_stride)
+
+
+cdef inline void plain_log_shares(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    cdef double m[WIDTH]
+    cdef double hi[WIDTH]
     cdef Py_ssize_t j
     cdef int w
+    for w in range(width):
+        m[w], hi[w] = sums.maximum[w], sums.hi[w]
     for j in range(n):
         for w in range(width):
-            y[j * y_stride + w] = plain_log_share(
-                x[j * stride + w], sums.maximum[w], sums.hi[w]
-            )
+            y[j * y_stride + w] = <real>plain_log_share(x[j * stride + w], m[w], hi[w])
+
+
+cdef inline void columns_plain_log_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """The log-shares of short columns, plain; y may be x."""
+    if width == WIDTH:
+        plain_log_shares(x, stride, n, WIDTH, sums, y, y_stride)
+    else:
+        plain_log_shares(x, stride, n, width, sums, y, y_stride)
 
 
 cdef inline bint log_sum_values(

@@ -114,6 +114,8 @@ cdef inline void columns_kept_sum_exp(
     cdef real c[WAITING][WIDTH]
     cdef Py_ssize_t block, start, size, last, count, index, index2, j
     cdef int lane, w, half, used, i, rest, top, lanes = lanes_of(x[0])
+    # add_term's multiples of 2**(OFFSET - 44) are summed without rounding: n 2**44.5 < 2**53
+    cdef bint exact = real is double and tier == SHARES and n <= 256
     for w in range(width):
         s_hi[w] = 0
         s_lo[w] = 0
@@ -147,7 +149,11 @@ cdef inline void columns_kept_sum_exp(
             rest = i
             half = lanes // 2
             while rest % 2:
-                if lane < used:
+                if lane < used and exact:
+                    for w in range(width):
+                        s[top - 1][w] = s[top - 1][w] + s[top][w]
+                        c[top - 1][w] = c[top - 1][w] + c[top][w]
+                elif lane < used:
                     for w in range(width):
                         add_lane(s[top][w], c[top][w], &s[top - 1][w], &c[top - 1][w])
                 lane -= half
@@ -159,8 +165,8 @@ cdef inline void columns_kept_sum_exp(
             add_block(s[0][w], c[0][w], &s_hi[w], &s_lo[w])
 
 
-cdef inline void columns_log_sum(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
+cdef inline void columns_tier_log_sum(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier, const real* m,
     LogSums* results
 ) noexcept nogil:
     cdef real origin[WIDTH]
@@ -178,24 +184,35 @@ cdef inline void columns_log_sum(
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
     for w in range(width):
-        own_hi[w] = max_hi[w] if accurate else fast_term(m[w], origin[w], magic[w], lowest[w])
-        own_lo[w] = max_lo[w] if accurate else 0
-    if accurate:
-        columns_sum_exp(
-            x, stride, n, width, ACCURATE, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            <real*>NULL, <real*>NULL,
-        )
-    else:
-        columns_sum_exp(
-            x, stride, n, width, FAST, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            <real*>NULL, <real*>NULL,
-        )
+        if tier == FAST:
+            own_hi[w] = fast_term(m[w], origin[w], magic[w], lowest[w])
+            own_lo[w] = 0
+        else:
+            own_hi[w], own_lo[w] = max_hi[w], max_lo[w]
+    columns_sum_exp(
+        x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+        <real*>NULL, <real*>NULL,
+    )
     for w in range(width):
         results.maximum[w] = m[w]
         log_sum_without(
             own_hi[w], own_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w],
             &results.rest[w], &results.hi[w], &results.lo[w],
         )
+
+
+cdef inline void columns_log_sum(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
+    LogSums* results
+) noexcept nogil:
+    if accurate and width == WIDTH and real is float:
+        columns_tier_log_sum(x, stride, n, WIDTH, ACCURATE, m, results)
+    elif accurate:
+        columns_tier_log_sum(x, stride, n, width, ACCURATE, m, results)
+    elif width == WIDTH and real is float:
+        columns_tier_log_sum(x, stride, n, WIDTH, FAST, m, results)
+    else:
+        columns_tier_log_sum(x, stride, n, width, FAST, m, results)
 
 
 cdef inline void columns_tier_softmax(
@@ -277,10 +294,41 @@ cdef inline void columns_softmax(
     """The shares, tier as in row_softmax; y may be x. Terms of SHARES are kept, those of columns of
     more than LONG_ROW elements packed in y, if y is not x; those of FAST in y."""
     if real is float:
+        if tier == FAST and width == WIDTH:
+            columns_tier_softmax(x, stride, n, WIDTH, m, FAST, y, y_stride)
+            return
         if tier == FAST:
             columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride)
             return
-    columns_tier_softmax(x, stride, n, width, m, SHARES, y, y_stride)
+    if width == WIDTH:
+        columns_tier_softmax(x, stride, n, WIDTH, m, SHARES, y, y_stride)
+    else:
+        columns_tier_softmax(x, stride, n, width, m, SHARES, y, y_stride)
+
+
+cdef inline void columns_tier_log_softmax(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
+    real* y, Py_ssize_t y_stride
+) noexcept nogil:
+    cdef double m[WIDTH]
+    cdef double hi[WIDTH]
+    cdef double lo[WIDTH]
+    cdef float m_fast[WIDTH]
+    cdef float hi_fast[WIDTH]
+    cdef real value
+    cdef Py_ssize_t j
+    cdef int w
+    for w in range(width):
+        m[w], hi[w], lo[w] = sums.maximum[w], sums.hi[w], sums.lo[w]
+        m_fast[w], hi_fast[w] = <float>m[w], <float>hi[w]
+    for j in range(n):
+        for w in range(width):
+            if tier == FAST:
+                value = fast_log_share(x[j * stride + w], m_fast[w], hi_fast[w])
+                value = value if value == value else <real>NAN
+            else:
+                value = log_share(x[j * stride + w], m[w], hi[w], lo[w])
+            y[j * y_stride + w] = value
 
 
 cdef inline void columns_log_softmax(
@@ -288,23 +336,14 @@ cdef inline void columns_log_softmax(
     real* y, Py_ssize_t y_stride
 ) noexcept nogil:
     """The log-shares, tier as in row_softmax; y may be x."""
-    cdef real m[WIDTH]
-    cdef real hi[WIDTH]
-    cdef real value
-    cdef Py_ssize_t j
-    cdef int w
     if real is float:
-        if tier == FAST:
-            for w in range(width):
-                m[w] = <real>sums.maximum[w]
-                hi[w] = <real>sums.hi[w]
-            for j in range(n):
-                for w in range(width):
-                    value = fast_log_share(x[j * stride + w], m[w], hi[w])
-                    y[j * y_stride + w] = value if value == value else <real>NAN
+        if tier == FAST and width == WIDTH:
+            columns_tier_log_softmax(x, stride, n, WIDTH, sums, FAST, y, y_stride)
             return
-    for j in range(n):
-        for w in range(width):
-            y[j * y_stride + w] = log_share(
-                x[j * stride + w], sums.maximum[w], sums.hi[w], sums.lo[w]
-            )
+        if tier == FAST:
+            columns_tier_log_softmax(x, stride, n, width, sums, FAST, y, y_stride)
+            return
+    if width == WIDTH:
+        columns_tier_log_softmax(x, stride, n, WIDTH, sums, SHARES, y, y_stride)
+    else:
+        columns_tier_log_softmax(x, stride, n, width, sums, SHARES, y, y_stride)

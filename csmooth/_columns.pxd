@@ -5,9 +5,10 @@ round: lane l of a block is finished for all rows before the next lane is begun.
 middle axes where they lie in memory, and many short rows after a transposition of their block.
 """
 from libc.math cimport INFINITY, NAN
+from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._elementary cimport real
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, LogSums,
+    ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, Ahead, LogSums,
 )
 from csmooth._rows cimport (
     NOTHING, PACKED, PAIRS, SINGLE, add_block, add_lane, add_term, fast_log_share, fast_share,
@@ -59,12 +60,12 @@ cdef inline void columns_sum_exp(
     if terms_hi != NULL:
         columns_kept_sum_exp(
             x, stride, n, width, tier, PAIRS, origin, magic, lowest, s_hi, s_lo, terms_hi,
-            terms_lo, WIDTH,
+            terms_lo, WIDTH, <const Ahead*>NULL,
         )
     else:
         columns_kept_sum_exp(
             x, stride, n, width, tier, NOTHING, origin, magic, lowest, s_hi, s_lo, terms_hi,
-            terms_lo, WIDTH,
+            terms_lo, WIDTH, <const Ahead*>NULL,
         )
 
 
@@ -106,7 +107,7 @@ cdef inline void columns_add(
 cdef inline void columns_kept_sum_exp(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier, int keeps,
     const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
-    real* terms_hi, real* terms_lo, Py_ssize_t terms_stride
+    real* terms_hi, real* terms_lo, Py_ssize_t terms_stride, const Ahead* ahead
 ) noexcept nogil:
     """The same; terms are kept as by row_block_sum."""
     # lanes that wait for the one they are combined with, the last of which is being summed
@@ -133,7 +134,9 @@ cdef inline void columns_kept_sum_exp(
             for j in range(0, count, 2):
                 index = start + min(j * lanes, last) + lane
                 index2 = start + min((j + 1) * lanes, last) + lane
+                fetch_x(ahead, index, 0, 1)
                 if j + 1 < count:
+                    fetch_x(ahead, index2, 0, 1)
                     columns_add(
                         x + index * stride, x + index2 * stride, width, tier, keeps, True, origin,
                         magic, lowest, j == 0, &s[top][0], &c[top][0],
@@ -217,7 +220,7 @@ cdef inline void columns_log_sum(
 
 cdef inline void columns_tier_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     cdef real terms_hi[LONG_ROW * WIDTH]
     cdef real terms_lo[LONG_ROW * WIDTH]
@@ -238,19 +241,19 @@ cdef inline void columns_tier_softmax(
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
     if kept:
-        columns_sum_exp(
-            x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            &terms_hi[0], &terms_lo[0],
+        columns_kept_sum_exp(
+            x, stride, n, width, tier, PAIRS, &origin[0], &magic[0], &lowest[0], &s_hi[0],
+            &s_lo[0], &terms_hi[0], &terms_lo[0], WIDTH, ahead,
         )
     elif packed:
         columns_kept_sum_exp(
             x, stride, n, width, SHARES, PACKED, &origin[0], &magic[0], &lowest[0], &s_hi[0],
-            &s_lo[0], y, y, y_stride,
+            &s_lo[0], y, y, y_stride, ahead,
         )
     elif tier == FAST:
         columns_kept_sum_exp(
             x, stride, n, width, FAST, SINGLE, &origin[0], &magic[0], &lowest[0], &s_hi[0],
-            &s_lo[0], y, y, y_stride,
+            &s_lo[0], y, y, y_stride, ahead,
         )
     else:
         columns_sum_exp(
@@ -261,6 +264,7 @@ cdef inline void columns_tier_softmax(
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
     if kept:
         for j in range(n):
+            fetch_out(ahead, j, 0, 1)
             for w in range(width):
                 y[j * y_stride + w] = share(
                     terms_hi[j * WIDTH + w], terms_lo[j * WIDTH + w], c_hi[w], c_lo[w]
@@ -289,26 +293,26 @@ cdef inline void columns_tier_softmax(
 
 cdef inline void columns_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     """The shares, tier as in row_softmax; y may be x. Terms of SHARES are kept, those of columns of
     more than LONG_ROW elements packed in y, if y is not x; those of FAST in y."""
     if real is float:
         if tier == FAST and width == WIDTH:
-            columns_tier_softmax(x, stride, n, WIDTH, m, FAST, y, y_stride)
+            columns_tier_softmax(x, stride, n, WIDTH, m, FAST, y, y_stride, ahead)
             return
         if tier == FAST:
-            columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride)
+            columns_tier_softmax(x, stride, n, width, m, FAST, y, y_stride, ahead)
             return
     if width == WIDTH:
-        columns_tier_softmax(x, stride, n, WIDTH, m, SHARES, y, y_stride)
+        columns_tier_softmax(x, stride, n, WIDTH, m, SHARES, y, y_stride, ahead)
     else:
-        columns_tier_softmax(x, stride, n, width, m, SHARES, y, y_stride)
+        columns_tier_softmax(x, stride, n, width, m, SHARES, y, y_stride, ahead)
 
 
 cdef inline void columns_tier_log_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     cdef double m[WIDTH]
     cdef double hi[WIDTH]
@@ -322,6 +326,7 @@ cdef inline void columns_tier_log_softmax(
         m[w], hi[w], lo[w] = sums.maximum[w], sums.hi[w], sums.lo[w]
         m_fast[w], hi_fast[w] = <float>m[w], <float>hi[w]
     for j in range(n):
+        fetch_out(ahead, j, 0, 1)
         for w in range(width):
             if tier == FAST:
                 value = fast_log_share(x[j * stride + w], m_fast[w], hi_fast[w])
@@ -333,17 +338,17 @@ cdef inline void columns_tier_log_softmax(
 
 cdef inline void columns_log_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     """The log-shares, tier as in row_softmax; y may be x."""
     if real is float:
         if tier == FAST and width == WIDTH:
-            columns_tier_log_softmax(x, stride, n, WIDTH, sums, FAST, y, y_stride)
+            columns_tier_log_softmax(x, stride, n, WIDTH, sums, FAST, y, y_stride, ahead)
             return
         if tier == FAST:
-            columns_tier_log_softmax(x, stride, n, width, sums, FAST, y, y_stride)
+            columns_tier_log_softmax(x, stride, n, width, sums, FAST, y, y_stride, ahead)
             return
     if width == WIDTH:
-        columns_tier_log_softmax(x, stride, n, WIDTH, sums, SHARES, y, y_stride)
+        columns_tier_log_softmax(x, stride, n, WIDTH, sums, SHARES, y, y_stride, ahead)
     else:
-        columns_tier_log_softmax(x, stride, n, width, sums, SHARES, y, y_stride)
+        columns_tier_log_softmax(x, stride, n, width, sums, SHARES, y, y_stride, ahead)

@@ -83,6 +83,18 @@ cdef struct LogSums:
     double hi[WIDTH]
     double lo[WIDTH]
 
+cdef struct Lines:
+    # Of the cache: `count` from start + j * step on belong to element j of columns.
+    const char* start
+    Py_ssize_t step
+    int count
+
+cdef struct Ahead:
+    # What is fetched while columns of short rows are computed, element after element, so that the
+    # next ones need not wait for memory.
+    Lines x
+    Lines out
+
 cdef struct TargetBlock:
     # Rows of a cross-entropy side by side. Given: the target's index, the weight of the loss and
     # the divisor of the gradient, a pair.
@@ -106,9 +118,7 @@ cdef struct TargetBlock:
     double gradient[WIDTH]
     double rest[WIDTH]
     int64_t settled[WIDTH]     # whether the quick kernel has found what it is to find
-    # The rows, and the gradients, behind these: what the quick kernel fetches meanwhile.
-    const char* ahead_x
-    char* ahead_out
+    Ahead ahead                # what the quick kernel fetches meanwhile
 
 cdef struct BinaryBlock:
     # Given: the weights, where there are any. Found: the losses, pairs.
@@ -324,44 +334,46 @@ ctypedef struct Kernels:
 
     void (*columns_softmax_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, int tier,
-        double* y, Py_ssize_t y_stride
+        double* y, Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_softmax_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, int tier,
-        float* y, Py_ssize_t y_stride
+        float* y, Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
 
     void (*columns_log_softmax_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-        int tier, double* y, Py_ssize_t y_stride
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
+        double* y, Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_log_softmax_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
-        float* y, Py_ssize_t y_stride
+        float* y, Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
 
     # Short rows; see _short.pxd.
     void (*columns_short_log_sum_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums,
+        const Ahead* ahead
     ) noexcept nogil
     void (*columns_short_log_sum_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums,
+        const Ahead* ahead
     ) noexcept nogil
     void (*columns_plain_softmax_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const double* m, double* y,
-        Py_ssize_t y_stride
+        Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_plain_softmax_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
-        Py_ssize_t y_stride
+        Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_plain_log_softmax_f64)(
-        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-        double* y, Py_ssize_t y_stride
+        const double* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, double* y,
+        Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_plain_log_softmax_f32)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-        float* y, Py_ssize_t y_stride
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, float* y,
+        Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*columns_correct)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, double* values
@@ -376,11 +388,12 @@ ctypedef struct Kernels:
         const double* x, Py_ssize_t n, const LogSum* sum, double* y
     ) noexcept nogil
     void (*columns_fast_log_sum)(
-        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+        const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums,
+        const Ahead* ahead
     ) noexcept nogil
     void (*columns_fast_softmax)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m, float* y,
-        Py_ssize_t y_stride
+        Py_ssize_t y_stride, const Ahead* ahead
     ) noexcept nogil
     void (*row_short_fast_log_sum)(const float* x, Py_ssize_t n, LogSum* sum) noexcept nogil
     void (*row_fast_softmax)(const float* x, Py_ssize_t n, float m, float* y) noexcept nogil

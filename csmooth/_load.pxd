@@ -12,7 +12,7 @@ cimport numpy as cnp
 from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport float_of_upper, half_of, upper_of
-from csmooth._kernels cimport WIDTH
+from csmooth._kernels cimport LONG_ROW, WIDTH, Lines
 
 ctypedef fused source:
     int8_t
@@ -253,6 +253,26 @@ cdef inline real* aligned(real* buffer) noexcept nogil:
     """The buffer without up to SLACK elements, from the next line of the cache on: a vector that
     lies in two lines takes twice as long to read."""
     return <real*>((<size_t>buffer + 63) // 64 * 64)
+
+
+cdef inline void look_ahead(
+    const Rows* rows, const Operand* x, const char* leader, int width, Lines* lines
+) noexcept nogil:
+    """What lies behind the first rows of a line, if these are short ones: as many rows, which
+    follow each other or lie side by side."""
+    cdef Py_ssize_t n = rows.length
+    cdef Py_ssize_t along = x.inner_strides[0], across = x.outer_strides[rows.outer_dims - 1]
+    lines.count = 0
+    if n >= LONG_ROW or rows.inner_dims > 1:
+        return
+    if 0 < along <= 16 and across == n * along:
+        lines.step = width * along
+    elif 0 < across <= 16:
+        lines.step = along
+    else:
+        return
+    lines.start = leader + width * across
+    lines.count = <int>((width * min(along, across) + 63) // 64)
 
 
 cdef struct Run:

@@ -34,6 +34,7 @@ Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - 
 """
 from libc.math cimport INFINITY, NAN, fabs
 from libc.stdint cimport int64_t, uint64_t
+from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._columns cimport columns_sum_exp
 from csmooth._elementary cimport (
     BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f64, divide,
@@ -41,15 +42,14 @@ from csmooth._elementary cimport (
     from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, BinaryBlock,
-    LogSum, OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
+    ACCURATE, LANES_F64, MAX_LANES, MAX_SHORT, OPEN, PIECE, SHARES, TILE, WIDTH, Ahead,
+    BinaryBlock, LogSum, OpenProducts, PairSum, RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._quick cimport exponential, positive_part
 from csmooth._rows cimport (
     add_block, add_pair, inverse, kept_lo, log_sum_of, log_sum_without, offset_of, origin_of,
     scaled_exp, scaled_share, share, shift_of, split, term_of, unscaled,
 )
-from csmooth._transpose cimport fetch, fetch_to_write
 
 cdef extern from "_coefficients.h" nogil:
     # the second argument is the square of the first
@@ -358,21 +358,8 @@ cdef inline void sum_others(
             )
 
 
-cdef inline void fetch_tile(
-    const TargetBlock* block, bint out, Py_ssize_t size, Py_ssize_t n, int start, Py_ssize_t j
-) noexcept nogil:
-    """Fetches the part j of n of what lies as far ahead as a tile, elements having that size."""
-    cdef Py_ssize_t offset = (start * n + j * TILE) * size
-    cdef int line
-    for line in range(<int>(TILE * size // 64)):
-        if out:
-            fetch_to_write(block.ahead_out + offset + 64 * line)
-        else:
-            fetch(block.ahead_x + offset + 64 * line)
-
-
 cdef inline void quick_terms(
-    const double* x, Py_ssize_t n, const TargetBlock* block, int start, double* size, double* hi,
+    const double* x, Py_ssize_t n, const Ahead* ahead, int tile, double* size, double* hi,
     double* lo
 ) noexcept nogil:
     """The terms of a tile; size is the largest logit but for -inf, or 0 if all are small enough."""
@@ -390,7 +377,7 @@ cdef inline void quick_terms(
         any |= far[w]
     if any >= 0:
         for j in range(n):
-            fetch_tile(block, False, sizeof(double), n, start, j)
+            fetch_x(ahead, j, tile, WIDTH // TILE)
             for w in range(TILE):
                 loose_exponential(x[j * WIDTH + w], &hi[j * TILE + w], &lo[j * TILE + w])
     else:
@@ -423,7 +410,7 @@ cdef inline void columns_target_quick_f64(
         start = tile * TILE
         for w in range(TILE):
             target[w] = <double>block.target[start + w]
-        quick_terms(x + start, n, block, start, &size[0], &terms_hi[0], &terms_lo[0])
+        quick_terms(x + start, n, &block.ahead, tile, &size[0], &terms_hi[0], &terms_lo[0])
         sum_others(
             &terms_hi[0], &terms_lo[0], n, &target[0], &s[0], &c[0], &own[0], &own_lo[0]
         )
@@ -451,7 +438,7 @@ cdef inline void columns_target_quick_f64(
             continue
         for j in range(n):
             index = <double>j
-            fetch_tile(block, True, sizeof(double), n, start, j)
+            fetch_out(&block.ahead, j, tile, WIDTH // TILE)
             for w in range(TILE):
                 hi = terms_hi[j * TILE + w]
                 hi = fma(hi, s[w], fma(hi, c[w], terms_lo[j * TILE + w] * s[w]))
@@ -480,7 +467,7 @@ cdef inline void columns_target_quick_f32(
             own_term[w] = 0
         for j in range(n):
             index = <double>j
-            fetch_tile(block, False, sizeof(float), n, start, j)
+            fetch_x(&block.ahead, j, tile, WIDTH // TILE)
             for w in range(TILE):
                 add_size(x[j * WIDTH + start + w], &size[w])
                 e = short_exponential(x[j * WIDTH + start + w])
@@ -513,7 +500,7 @@ cdef inline void columns_target_quick_f32(
             continue
         for j in range(n):
             index = <double>j
-            fetch_tile(block, True, sizeof(float), n, start, j)
+            fetch_out(&block.ahead, j, tile, WIDTH // TILE)
             for w in range(TILE):
                 e = terms[j * TILE + w] * s[w]
                 y[j * WIDTH + start + w] = own_term[w] if target[w] == index else e

@@ -23,8 +23,8 @@ from csmooth._kernels cimport (
     SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
-    MAX_DIMS, SLACK, Operand, aligned, convert, gather, is_simple, scatter, unconvert,
-    unpack_columns,
+    MAX_DIMS, SLACK, Operand, aligned, convert, gather, is_simple, look_ahead,
+    scatter, unconvert, unpack_columns,
 )
 from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
@@ -872,7 +872,7 @@ cdef bint quick_rows(
     cdef int64_t all_done = 1
     choose_targets(call, index, width, skips, block)
     x = place(task, &task.x, index)
-    block.ahead_x = x + width * task.x.outer_strides[task.rows.outer_dims - 1]
+    look_ahead(&task.rows, &task.x, x, width, &block.ahead.x)
     pack_rows(task, &task.x, x, n, width, &packed[0])
     # the kernel reads whole tiles
     for j in range(n):
@@ -880,7 +880,7 @@ cdef bint quick_rows(
             packed[j * WIDTH + w] = 0
     if task.out.data != NULL:
         out = place(task, &task.out, index)
-        block.ahead_out = out + width * task.out.outer_strides[task.rows.outer_dims - 1]
+        look_ahead(&task.rows, &task.out, out, width, &block.ahead.out)
         gradient = &packed[0]
     if task.rounds:
         kernels.columns_target_quick_f32(&packed[0], n, width, block, gradient)

@@ -13,11 +13,12 @@ from csmooth._dispatch cimport kernels
 from csmooth._elementary cimport real
 from csmooth._halves cimport half_of, upper_of
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, GROUP, LONG_ROW, SMALL_ROW, WIDTH, LogSum, LogSums, PairSum, RowShift,
+    ACCURATE, BLOCK, FAST, GROUP, LONG_ROW, SMALL_ROW, WIDTH, Ahead, LogSum, LogSums, PairSum,
+    RowShift,
 )
 from csmooth._load cimport (
-    BFLOAT16, MAX_DIMS, SLACK, Operand, aligned, convert, own_number, replace_masked, scatter,
-    unconvert,
+    BFLOAT16, MAX_DIMS, SLACK, Operand, aligned, convert, look_ahead, own_number, replace_masked,
+    scatter, unconvert,
 )
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
@@ -457,6 +458,7 @@ cdef void solve_columns(
     cdef real m[WIDTH]
     cdef real buffer[BLOCK]
     cdef LogSums sums
+    cdef Ahead ahead
     cdef Row row, leader = row_at(task, first)
     cdef const real* x
     cdef const real* p
@@ -465,6 +467,9 @@ cdef void solve_columns(
     cdef int w
     cdef bint finite = True
     cdef bint short_logs = (task.reduces or task.is_log) and begins_short(task)
+    look_ahead(&task.rows, &task.x, leader.x, width, &ahead.x)
+    if not task.reduces:
+        look_ahead(&task.rows, &task.out, leader.out, width, &ahead.out)
     if aside:
         x = <const real*>leader.x
         x_stride = task.x.inner_strides[0] // <Py_ssize_t>sizeof(real)
@@ -484,11 +489,11 @@ cdef void solve_columns(
         x_stride = WIDTH
     if short_logs:
         if real is double:
-            kernels.columns_short_log_sum_f64(x, x_stride, n, width, is_plain(task), &sums)
+            kernels.columns_short_log_sum_f64(x, x_stride, n, width, is_plain(task), &sums, &ahead)
         elif task.single:
-            kernels.columns_fast_log_sum(x, x_stride, n, width, &sums)
+            kernels.columns_fast_log_sum(x, x_stride, n, width, &sums, &ahead)
         else:
-            kernels.columns_short_log_sum_f32(x, x_stride, n, width, True, &sums)
+            kernels.columns_short_log_sum_f32(x, x_stride, n, width, True, &sums, &ahead)
         for w in range(width):
             m[w] = <real>sums.maximum[w]
     elif real is double:
@@ -511,31 +516,31 @@ cdef void solve_columns(
     y_stride = task.out.inner_strides[0] // <Py_ssize_t>sizeof(real) if aside else WIDTH
     if real is double:
         if task.is_log and is_plain(task):
-            kernels.columns_plain_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride)
+            kernels.columns_plain_log_softmax_f64(x, x_stride, n, width, &sums, y, y_stride, &ahead)
         elif task.is_log:
             kernels.columns_log_softmax_f64(
-                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
+                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride, &ahead
             )
         elif is_plain(task):
-            kernels.columns_plain_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride)
+            kernels.columns_plain_softmax_f64(x, x_stride, n, width, &m[0], y, y_stride, &ahead)
         else:
             kernels.columns_softmax_f64(
-                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
+                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride, &ahead
             )
     else:
         if task.is_log and not task.single:
-            kernels.columns_plain_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride)
+            kernels.columns_plain_log_softmax_f32(x, x_stride, n, width, &sums, y, y_stride, &ahead)
         elif task.is_log:
             kernels.columns_log_softmax_f32(
-                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride
+                x, x_stride, n, width, &sums, tier_of_shares(task), y, y_stride, &ahead
             )
         elif not task.single:
-            kernels.columns_plain_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride)
+            kernels.columns_plain_softmax_f32(x, x_stride, n, width, &m[0], y, y_stride, &ahead)
         elif is_plain(task):
-            kernels.columns_fast_softmax(x, x_stride, n, width, &m[0], y, y_stride)
+            kernels.columns_fast_softmax(x, x_stride, n, width, &m[0], y, y_stride, &ahead)
         else:
             kernels.columns_softmax_f32(
-                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride
+                x, x_stride, n, width, &m[0], tier_of_shares(task), y, y_stride, &ahead
             )
     if aside:
         return

@@ -23,12 +23,13 @@ is their quotient with the maximum's own term as a pair.
 One row alone takes the same steps, with the loops over its elements.
 """
 from libc.math cimport NAN, fabs
+from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._elementary cimport (
     BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, exp_c_short_f64, exp_long,
     expm1_reduced, fast_two_sum, fma, log1p_pair, log_p_f64, magic_of, power_of_two,
     real, split_exponent, two_sum,
 )
-from csmooth._kernels cimport LONG_ROW, WIDTH, LogSum, LogSums
+from csmooth._kernels cimport LONG_ROW, WIDTH, Ahead, LogSum, LogSums
 from csmooth._rows cimport add_pair, fast_share, fast_term, origin_of, shift_of
 
 
@@ -127,7 +128,8 @@ cdef inline void bubble_max(
 
 
 cdef inline void short_log_sums(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums,
+    const Ahead* ahead
 ) noexcept nogil:
     cdef real others[LONG_ROW * WIDTH]
     cdef real top[WIDTH]
@@ -142,7 +144,9 @@ cdef inline void short_log_sums(
         m[w] = top[w]
         s[w] = 0
         c[w] = 0
+    fetch_x(ahead, n - 1, 0, 1)
     for j in range(n - 1):
+        fetch_x(ahead, j, 0, 1)
         for w in range(width):
             if plain:
                 s[w] = s[w] + plain_term(others[j * width + w], m[w])
@@ -160,23 +164,24 @@ cdef inline void short_log_sums(
 
 
 cdef inline void columns_short_log_sum(
-    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint plain, LogSums* sums,
+    const Ahead* ahead
 ) noexcept nogil:
     """Log-sums of columns of 1 to LONG_ROW - 1 elements, those of float always plain; of no use
     where a maximum is infinite."""
     if (plain or real is float) and width == WIDTH:
-        short_log_sums(x, stride, n, WIDTH, True, sums)
+        short_log_sums(x, stride, n, WIDTH, True, sums, ahead)
     elif plain or real is float:
-        short_log_sums(x, stride, n, width, True, sums)
+        short_log_sums(x, stride, n, width, True, sums, ahead)
     elif width == WIDTH:
-        short_log_sums(x, stride, n, WIDTH, False, sums)
+        short_log_sums(x, stride, n, WIDTH, False, sums, ahead)
     else:
-        short_log_sums(x, stride, n, width, False, sums)
+        short_log_sums(x, stride, n, width, False, sums, ahead)
 
 
 cdef inline void plain_shares(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     cdef double terms[LONG_ROW * WIDTH]
     cdef double s[WIDTH]
@@ -186,6 +191,7 @@ cdef inline void plain_shares(
     for w in range(width):
         s[w] = 0
     for j in range(n):
+        fetch_x(ahead, j, 0, 1)
         for w in range(width):
             term = plain_term(x[j * stride + w], m[w])
             terms[j * width + w] = term
@@ -193,23 +199,24 @@ cdef inline void plain_shares(
     for w in range(width):
         s[w] = 1.0 / s[w]
     for j in range(n):
+        fetch_out(ahead, j, 0, 1)
         for w in range(width):
             y[j * y_stride + w] = <real>plain_share(terms[j * width + w], s[w])
 
 
 cdef inline void columns_plain_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     """The shares of short columns whose maxima are m, plain; y may be x."""
     if width == WIDTH:
-        plain_shares(x, stride, n, WIDTH, m, y, y_stride)
+        plain_shares(x, stride, n, WIDTH, m, y, y_stride, ahead)
     else:
-        plain_shares(x, stride, n, width, m, y, y_stride)
+        plain_shares(x, stride, n, width, m, y, y_stride, ahead)
 
 
 cdef inline void fast_log_sums(
-    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums, const Ahead* ahead
 ) noexcept nogil:
     cdef float others[LONG_ROW * WIDTH]
     cdef float m[WIDTH]
@@ -227,7 +234,9 @@ cdef inline void fast_log_sums(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &hi, &lo, &unused)
         top[w] = hi + lo
         s[w] = 0
+    fetch_x(ahead, n - 1, 0, 1)
     for j in range(n - 1):
+        fetch_x(ahead, j, 0, 1)
         for w in range(width):
             s[w] = s[w] + fast_term(others[j * width + w], origin[w], magic[w], lowest[w])
     for w in range(width):
@@ -238,18 +247,18 @@ cdef inline void fast_log_sums(
 
 
 cdef inline void columns_fast_log_sum(
-    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums
+    const float* x, Py_ssize_t stride, Py_ssize_t n, int width, LogSums* sums, const Ahead* ahead
 ) noexcept nogil:
     """columns_short_log_sum of rows of 16 bits."""
     if width == WIDTH:
-        fast_log_sums(x, stride, n, WIDTH, sums)
+        fast_log_sums(x, stride, n, WIDTH, sums, ahead)
     else:
-        fast_log_sums(x, stride, n, width, sums)
+        fast_log_sums(x, stride, n, width, sums, ahead)
 
 
 cdef inline void fast_shares(
     const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
-    float* y, Py_ssize_t y_stride
+    float* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     cdef float terms[LONG_ROW * WIDTH]
     cdef float origin[WIDTH]
@@ -266,6 +275,7 @@ cdef inline void fast_shares(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
         s[w] = 0
     for j in range(n):
+        fetch_x(ahead, j, 0, 1)
         for w in range(width):
             term = fast_term(x[j * stride + w], origin[w], magic[w], lowest[w])
             terms[j * width + w] = term
@@ -273,24 +283,25 @@ cdef inline void fast_shares(
     for w in range(width):
         c[w] = <float>(1.0 / s[w])
     for j in range(n):
+        fetch_out(ahead, j, 0, 1)
         for w in range(width):
             y[j * y_stride + w] = fast_share(terms[j * width + w], c[w])
 
 
 cdef inline void columns_fast_softmax(
     const float* x, Py_ssize_t stride, Py_ssize_t n, int width, const float* m,
-    float* y, Py_ssize_t y_stride
+    float* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     """columns_plain_softmax of rows of 16 bits."""
     if width == WIDTH:
-        fast_shares(x, stride, n, WIDTH, m, y, y_stride)
+        fast_shares(x, stride, n, WIDTH, m, y, y_stride, ahead)
     else:
-        fast_shares(x, stride, n, width, m, y, y_stride)
+        fast_shares(x, stride, n, width, m, y, y_stride, ahead)
 
 
 cdef inline void plain_log_shares(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     cdef double m[WIDTH]
     cdef double hi[WIDTH]
@@ -299,19 +310,20 @@ cdef inline void plain_log_shares(
     for w in range(width):
         m[w], hi[w] = sums.maximum[w], sums.hi[w]
     for j in range(n):
+        fetch_out(ahead, j, 0, 1)
         for w in range(width):
             y[j * y_stride + w] = <real>plain_log_share(x[j * stride + w], m[w], hi[w])
 
 
 cdef inline void columns_plain_log_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
-    real* y, Py_ssize_t y_stride
+    real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
     """The log-shares of short columns, plain; y may be x."""
     if width == WIDTH:
-        plain_log_shares(x, stride, n, WIDTH, sums, y, y_stride)
+        plain_log_shares(x, stride, n, WIDTH, sums, y, y_stride, ahead)
     else:
-        plain_log_shares(x, stride, n, width, sums, y, y_stride)
+        plain_log_shares(x, stride, n, width, sums, y, y_stride, ahead)
 
 
 cdef inline bint log_sum_values(

@@ -1,16 +1,13 @@
 """Floor 0: short rows into columns and back, in vectors of four float32 or two to eight float64.
 
 packed[j * WIDTH + w] = element j of row w, in double or, where the rows have 16 bits, in float;
-the rows are contiguous, `across` bytes apart. The same number of rows behind these is fetched
-meanwhile, a few lines at a time: between two blocks of rows there is too much else to do for the
-processor to look ahead by itself.
+the rows are contiguous, `across` bytes apart.
 """
 cdef extern from *:
     """
     #include <stddef.h>
     #include <string.h>
     #define CSMOOTH_WIDTH 64
-    #define csmooth_fetch_to_write(p) __builtin_prefetch(p, 1)
 
     /* Rows first ... width, one element after the other. */
     #define CSMOOTH_BY_ELEMENT(NAME, TYPE, PACKED)                                               \\
@@ -100,21 +97,16 @@ cdef extern from *:
     #define CSMOOTH_PACK_ROWS(ROWS)                                                 \\
         for (; w + ROWS <= width; w += ROWS) {                                      \\
             const char* row = x + w * across;                                       \\
-            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {                             \\
-                for (int line = 0; line < (ROWS + 3) / 4; line++)                   \\
-                    __builtin_prefetch(row + width * across + 8 * ROWS * j + 64 * line); \\
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2)                               \\
                 csmooth_pack_f64_##ROWS(row, across, j, packed + w);                \\
-            }                                                                       \\
             if (n % 2)                                                              \\
                 csmooth_pack_f64_##ROWS(row, across, n - 2, packed + w);            \\
         }
     #define CSMOOTH_UNPACK_ROWS(ROWS)                                               \\
         for (; w + ROWS <= width; w += ROWS) {                                      \\
             char* row = y + w * across;                                             \\
-            for (ptrdiff_t j = 0; j + 2 <= n; j += 2) {                             \\
-                __builtin_prefetch(row + width * across + 8 * ROWS * j, 1);         \\
+            for (ptrdiff_t j = 0; j + 2 <= n; j += 2)                               \\
                 csmooth_unpack_f64_##ROWS(packed + w, j, row, across);              \\
-            }                                                                       \\
             if (n % 2)                                                              \\
                 csmooth_unpack_f64_##ROWS(packed + w, n - 2, row, across);          \\
         }
@@ -200,10 +192,8 @@ cdef extern from *:
             int w = 0;                                                                      \\
             for (; w + 4 <= last; w += 4) {                                                 \\
                 const char* row = x + w * across;                                           \\
-                for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {                                 \\
-                    __builtin_prefetch(row + width * across + 16 * j);                      \\
+                for (ptrdiff_t j = 0; j + 4 <= n; j += 4)                                   \\
                     csmooth_pack_four_##NAME(row, across, j, 4, packed + w);                \\
-                }                                                                           \\
                 if (n == 3)                                                                 \\
                     csmooth_pack_four_##NAME(row, across, 0, 3, packed + w);                \\
                 else if (n < 4)                                                             \\
@@ -231,10 +221,8 @@ cdef extern from *:
             int w = 0;                                                                      \\
             for (; w + 4 <= last; w += 4) {                                                 \\
                 char* row = y + w * across;                                                 \\
-                for (ptrdiff_t j = 0; j + 4 <= n; j += 4) {                                 \\
-                    __builtin_prefetch(row + width * across + 16 * j, 1);                   \\
+                for (ptrdiff_t j = 0; j + 4 <= n; j += 4)                                   \\
                     csmooth_unpack_four_##NAME(packed + w, j, 4, row, across);              \\
-                }                                                                           \\
                 if (n == 3)                                                                 \\
                     csmooth_unpack_four_##NAME(packed + w, 0, 3, row, across);              \\
                 else if (n < 4)                                                             \\
@@ -261,8 +249,6 @@ cdef extern from *:
         csmooth_unpack_few_f32(packed, n, 0, width, y, across)
     #endif
     """
-    void fetch "__builtin_prefetch"(const void* p) noexcept nogil
-    void fetch_to_write "csmooth_fetch_to_write"(const void* p) noexcept nogil
     void pack_f64 "csmooth_pack_f64"(
         const char* x, Py_ssize_t across, Py_ssize_t n, int width, double* packed
     ) noexcept nogil

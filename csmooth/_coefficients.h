@@ -107,14 +107,14 @@ static inline double tanh_t_f64(double x, double xx) {
  * Degree 5. Max error of exp(r), relative: 2^-60.044 = 8.413e-19
  * with these coefficients, 2^-60.045 before rounding them.
  */
-static inline double tanh_t_fast_f64(double x, double xx) {
-    double odd = 0x1.c28297064f467p-21;  /* 8.3914048402241243e-7 */
-    double even = -0x1.223672830eb74p-17;  /* -8.6490119938131536e-6 */
-    odd = fma(odd, xx, 0x1.664eaeb6ecc67p-14);  /* 8.5427130087011035e-5 */
-    even = fma(even, xx, -0x1.ba1ba0ddd1f50p-11);  /* -0.00084325394321014581 */
-    odd = fma(odd, xx, 0x1.11111110c57c6p-7);  /* 0.0083333333327962993 */
-    even = fma(even, xx, -0x1.555555555542cp-4);  /* -0.083333333333329207 */
-    return fma(odd, x, even);
+static inline double tanh_t_fast_f64(double x) {
+    double y = 0x1.c28297064f467p-21;  /* 8.3914048402241243e-7 */
+    y = fma(y, x, -0x1.223672830eb74p-17);  /* -8.6490119938131536e-6 */
+    y = fma(y, x, 0x1.664eaeb6ecc67p-14);  /* 8.5427130087011035e-5 */
+    y = fma(y, x, -0x1.ba1ba0ddd1f50p-11);  /* -0.00084325394321014581 */
+    y = fma(y, x, 0x1.11111110c57c6p-7);  /* 0.0083333333327962993 */
+    y = fma(y, x, -0x1.555555555542cp-4);  /* -0.083333333333329207 */
+    return y;
 }
 
 /* coth_p_f32: P(s) = r coth(r / 2) with s = r^2, exp(r) = (P + r) / (P - r) on

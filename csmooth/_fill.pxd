@@ -23,12 +23,14 @@ from csmooth._loss_kernels cimport (
     row_binary_loss,
     row_binary_loss_f32,
     row_binary_quick,
+    row_binary_sum,
     row_exp_long,
     row_soft_gradient,
     row_soft_loss,
     row_soft_sums,
     row_soft_weights,
     row_sum_pairs,
+    row_sum_plain,
     row_sum_factors,
     row_target,
     row_target_of_rest,
@@ -159,6 +161,7 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_fast_softmax = row_fast_softmax
     kernels.log_sum_values = log_sum_values
     kernels.row_sum_pairs = row_sum_pairs
+    kernels.row_sum_plain = row_sum_plain
     kernels.row_target_f64 = row_target[double]
     kernels.row_target_f32 = row_target[float]
     kernels.row_target_of_rest = row_target_of_rest
@@ -177,6 +180,7 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.are_hard_f64 = are_hard[double]
     kernels.are_hard_f32 = are_hard[float]
     kernels.row_binary_quick_f64 = row_binary_quick
+    kernels.row_binary_sum_f64 = row_binary_sum
     kernels.is_quick = is_quick
     kernels.row_binary_loss_f32 = row_binary_loss_f32
     kernels.row_sum_factors_f64 = row_sum_factors[double]

@@ -402,6 +402,7 @@ ctypedef struct Kernels:
     ) noexcept nogil
 
     # Losses; see _loss_kernels.pxd.
+    void (*row_sum_plain)(const double* x, Py_ssize_t n, PairSum* total) noexcept nogil
     void (*row_sum_pairs)(
         const double* hi, const double* lo, Py_ssize_t n, PairSum* total
     ) noexcept nogil
@@ -484,6 +485,10 @@ ctypedef struct Kernels:
     bint (*row_binary_quick_f64)(
         const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
         BinaryBlock* block, double* gradient, bint* hard
+    ) noexcept nogil
+    bint (*row_binary_sum_f64)(
+        const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+        double* gradient, PairSum* total
     ) noexcept nogil
     bint (*is_quick)(double x, double y) noexcept nogil
     void (*row_binary_loss_f32)(

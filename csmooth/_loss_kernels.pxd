@@ -33,11 +33,11 @@ Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - 
     have been spread over as many places.
 """
 from libc.math cimport INFINITY, NAN, fabs
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._columns cimport columns_sum_exp
 from csmooth._elementary cimport (
-    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f64, divide,
+    BIAS_F64, BITS_2_52, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f32, bits_f64, divide,
     exp_c_short_f64, exp_long, exp_long_of_root, exp_long_root, exp_pair, fast_two_sum, fma,
     from_bits_f64, log1p_p_f64, log1p_p_short_f64, magic_of, power_of_two, real, two_sum,
 )
@@ -52,15 +52,24 @@ from csmooth._rows cimport (
 )
 
 cdef extern from "_coefficients.h" nogil:
-    # the second argument is the square of the first
+    # a second argument is the square of the first
     double exp_c_fast_f64(double r, double rr) noexcept
-    double tanh_t_fast_f64(double z, double zz) noexcept
+    double tanh_t_fast_f64(double z) noexcept
 
 cdef enum:
     # logits up to this size need no scale: exponentials and their products stay normal numbers
     QUICK_LOGIT = 200
     # elements that are looked at together for what is left open
     PART = 128
+    # more than 16 losses of logits of that size, a power of two
+    FIRST = 4096
+
+cdef struct BinaryPart:
+    # What the losses of some elements are made of: log1p(E) = 2 atanh(q + rest), and r is added.
+    double r[PART]
+    double r_lo[PART]
+    double q[PART]
+    double rest[PART]
 
 
 cdef inline double two_to(int e) noexcept nogil:
@@ -543,6 +552,23 @@ cdef inline void row_sum_pairs(
     fold_lanes(&s[0], &c[0], total)
 
 
+cdef inline void row_sum_plain(const double* x, Py_ssize_t n, PairSum* total) noexcept nogil:
+    """Adds numbers of one sign, a PIECE or fewer, with an error below 2**-48."""
+    cdef double s[LANES_F64]
+    cdef double c[LANES_F64]
+    cdef Py_ssize_t i
+    cdef int lane
+    for lane in range(LANES_F64):
+        s[lane] = 0
+        c[lane] = 0
+    for i in range(n // LANES_F64):
+        for lane in range(LANES_F64):
+            s[lane] = s[lane] + x[i * LANES_F64 + lane]
+    for i in range(n - n % LANES_F64, n):
+        s[i % LANES_F64] += x[i]
+    fold_lanes(&s[0], &c[0], total)
+
+
 cdef inline void clear_columns(double* s, double* c, int used) noexcept nogil:
     cdef int i
     for i in range(used * WIDTH):
@@ -969,61 +995,75 @@ cdef inline double flipped(double x, double y) noexcept nogil:
 
 
 cdef inline void quick_exponential(
-    double x, double* m, double* m_lo, double* n, double* n_lo
+    double x, double* scale, double* w, double* lo
 ) noexcept nogil:
-    """e**-|x| = E = (m + m_lo) / (n + n_lo) with E <= m <= 2.4 E; relative error below 2**-57.5.
+    """e**-|x| = scale (w - 1 + lo) / (5 - w - lo); relative error below 2**-57.5.
 
-    As exp_ratio of _quick.pxd, with one term less: m = 2**k (2 + h), n = 2 - h.
+    As exp_ratio of _quick.pxd, with one term less: scale (2 + h) / (2 - h), w = 3 + h.
     """
     cdef double magic = magic_of(<double>BIAS_F64)
     cdef double size = fabs(x)
-    cdef double t, k, r1, rest, r, rr, w, lo, scale
+    cdef double t, k, r1, rest, r, rr
     t = fma(-size, LOG2E_F64, magic)
     k = t - magic
     r1 = fma(-k, LN2_F64_1, -size)
     rest = -k * LN2_F64_2
     r = r1 + rest
     rr = r * r
-    rest = fma(rr * r, tanh_t_fast_f64(rr, rr * rr), rest)
-    # 3 + h, a multiple of 2**-51, so that what follows is exact
-    w = 3.0 + (r1 + rest)
-    lo = (r1 - (w - 3.0)) + rest
-    scale = power_of_two(t)
-    m[0] = (w - 1.0) * scale
+    rest = fma(rr * r, tanh_t_fast_f64(rr), rest)
+    # a multiple of 2**-51, so that w - 1 and 5 - w are exact
+    w[0] = (3.0 + r1) + rest
+    lo[0] = (r1 - (w[0] - 3.0)) + rest
+    scale[0] = power_of_two(t)
+
+
+cdef inline double quick_sums(
+    double scale, double w, double lo, double* m, double* m_lo, double* d_lo, double* e_lo
+) noexcept nogil:
+    """E = (m + m_lo) / (n - lo), n = 5 - w, and of the sums d = n + m and e = d + n, which are 1 + E
+    and 2 + E times n, what they lack. The result is 1 / (d e)."""
+    cdef double n = 5.0 - w, d, e
+    m[0] = fma(w, scale, -scale)
     m_lo[0] = lo * scale
-    n[0] = 5.0 - w
-    n_lo[0] = -lo
+    d = fast_two_sum(n, m[0], d_lo)
+    d_lo[0] = d_lo[0] + (m_lo[0] - lo)
+    e = fast_two_sum(d, n, e_lo)
+    e_lo[0] = e_lo[0] + (d_lo[0] - lo)
+    return 1.0 / (d * e)
 
 
 cdef inline double quick_quotients(
-    double x, double y, double m, double m_lo, double n, double n_lo, double factor,
-    double factor_lo, bint hard, double* q, double* rest
+    double x, double y, double w, double lo, double m, double m_lo, double d_lo, double e_lo,
+    double i, double factor, double factor_lo, bint hard, double* r, double* r_lo, double* q,
+    double* rest
 ) noexcept nogil:
-    """q + rest = E / (2 + E), and the gradient: factor (c - v E) / (1 + E) with v = y for x >= 0;
-    else the negative, v = 1 - y."""
-    cdef double d, d_lo, e, e_lo, i, j, b, b_lo, s, s_lo, p, p_lo, err
-    cdef bint right = x >= 0
-    # of 1 + E and 2 + E, times n
-    d = fast_two_sum(n, m, &d_lo)
-    d_lo = d_lo + (m_lo + n_lo)
-    e = fast_two_sum(d, n, &e_lo)
-    e_lo = e_lo + (d_lo + n_lo)
-    i = 1.0 / (d * e)
-    j = i * d
+    """q + rest = E / (2 + E), r + r_lo = c |x| with c = 1 - y for x >= 0, else y, and the gradient:
+    factor (c - v E) / (1 + E) with v = y for x >= 0; else the negative, v = 1 - y. hard: r_lo, which
+    is 0, is left out."""
+    cdef double n = 5.0 - w, n_lo = -lo
+    cdef double d = n + m, e = d + n, j = i * d
+    cdef double b, b_lo, c, c_lo, s, s_lo, p, p_lo, err
+    cdef bint right
     i = i * e
     if hard:
-        right = flipped(x, y) >= 0
+        c = flipped(x, y)
+        right = c >= 0
+        r[0] = positive_part(c)
         s = n if right else m
         s_lo = n_lo if right else m_lo
     else:
+        right = x >= 0
         b = fast_two_sum(<double>1.0, -y, &b_lo)
-        s = product(b if right else y, b_lo if right else 0.0, n, n_lo, &s_lo)
+        c = b if right else y
+        c_lo = b_lo if right else 0.0
+        r[0] = product(c, c_lo, fabs(x), 0.0, r_lo)
+        s = product(c, c_lo, n, n_lo, &s_lo)
         p = product(y if right else b, 0.0 if right else b_lo, m, m_lo, &p_lo)
         s = two_sum(s, -p, &err)
         s_lo = err + (s_lo - p_lo)
     p = s * i
-    s = (fma(-p, d, s) + fma(-p, d_lo, s_lo)) * i
-    s = fma(p, factor, fma(p, factor_lo, s * factor))
+    s = fma(-p, d, s) + fma(-p, d_lo, s_lo)
+    s = fma(p, factor, fma(s, i * factor, p * factor_lo))
     q[0] = m * j
     rest[0] = (fma(-q[0], e, m) + fma(-q[0], e_lo, m_lo)) * j
     if hard:
@@ -1031,24 +1071,18 @@ cdef inline double quick_quotients(
     return s if right else 0.0 - s
 
 
-cdef inline void quick_loss(
-    double x, double y, double q, double rest, bint hard, double* loss, double* loss_lo
+cdef inline double quick_loss(
+    double r, double r_lo, double q, double rest, bint hard, double* lo
 ) noexcept nogil:
-    """log1p(E) + c |x| = 2 (q + rest) + 2 q**3 P(q**2) + c |x|, c = 1 - y for x >= 0, else y."""
-    cdef double z, hi, tail, d, d_lo, r, r_lo, b, b_lo
-    z = q * q
-    hi = q + q
-    if hard:
-        r = positive_part(flipped(x, y))
-    else:
-        b = fast_two_sum(<double>1.0, -y, &b_lo)
-        r = product(b if x >= 0 else y, b_lo if x >= 0 else 0.0, fabs(x), 0.0, &r_lo)
-    d = fast_two_sum(r if r > hi else hi, hi if r > hi else r, &d_lo)
+    """The result and lo, at most 0.04 of it: r + log1p(E) = r + 2 (q + rest) + 2 q**3 P(q**2)."""
+    cdef double z = q * q, hi = q + q, d, d_lo
+    # two selects, which are the maximum and the minimum
+    d = fast_two_sum(r if r > hi else hi, r if r < hi else hi, &d_lo)
     d_lo = d_lo + 2.0 * fma(rest, z, rest)
     if not hard:
         d_lo = d_lo + r_lo
-    tail = fma(z * hi, log1p_p_f64(z, z * z), d_lo)
-    loss[0] = fast_two_sum(d, tail, loss_lo)
+    lo[0] = fma(z * hi, log1p_p_f64(z, z * z), d_lo)
+    return d
 
 
 cdef inline void binary_loss_f32(
@@ -1085,10 +1119,15 @@ cdef inline void binary_loss_f32(
 cdef inline bint are_hard(const real* y, Py_ssize_t n) noexcept nogil:
     """Whether all labels are 0 or 1, so that no gradient cancels."""
     cdef Py_ssize_t i
-    cdef bint soft = False
+    cdef int64_t soft = 0
+    cdef int32_t soft_f32 = 0
     for i in range(n):
-        soft |= (y[i] != 0) & (y[i] != 1)
-    return not soft
+        if real is double:
+            soft |= bits_f64(y[i] * (y[i] - 1))
+        else:
+            soft_f32 |= bits_f32(y[i] * (y[i] - 1))
+    # 0 or -0
+    return ((soft << 1) | (soft_f32 << 1)) == 0
 
 
 cdef inline void row_binary_loss(
@@ -1117,30 +1156,34 @@ cdef inline bint is_quick(double x, double y) noexcept nogil:
 
 cdef inline bint part_binary_quick(
     const double* x, const double* y, Py_ssize_t n, bint hard, double factor, double factor_lo,
-    double* loss, double* loss_lo, double* gradient
+    BinaryPart* part, double* gradient
 ) noexcept nogil:
-    """row_binary_quick for at most PART elements."""
+    """The gradients of at most PART elements, and what their losses are made of. Whether there are
+    elements that are left to row_binary_loss."""
+    cdef double scale[PART]
+    cdef double w[PART]
+    cdef double lo[PART]
     cdef double m[PART]
     cdef double m_lo[PART]
-    cdef double d[PART]
     cdef double d_lo[PART]
-    cdef double q[PART]
-    cdef double rest[PART]
+    cdef double e_lo[PART]
+    cdef double inverse[PART]
     cdef int64_t far = 0
     cdef bint outside = False
     cdef Py_ssize_t i
-    for i in range(n):
-        far |= bits_f64(<double>QUICK_LOGIT) - bits_f64(fabs(x[i]))
-        if not hard:
+    if not hard:
+        for i in range(n):
             outside |= not ((y[i] >= 0) & (y[i] <= 1))
     for i in range(n):
-        quick_exponential(x[i], &m[i], &m_lo[i], &d[i], &d_lo[i])
+        far |= bits_f64(<double>QUICK_LOGIT) - bits_f64(fabs(x[i]))
+        quick_exponential(x[i], &scale[i], &w[i], &lo[i])
+    for i in range(n):
+        inverse[i] = quick_sums(scale[i], w[i], lo[i], &m[i], &m_lo[i], &d_lo[i], &e_lo[i])
     for i in range(n):
         gradient[i] = quick_quotients(
-            x[i], y[i], m[i], m_lo[i], d[i], d_lo[i], factor, factor_lo, hard, &q[i], &rest[i]
+            x[i], y[i], w[i], lo[i], m[i], m_lo[i], d_lo[i], e_lo[i], inverse[i], factor, factor_lo,
+            hard, &part.r[i], &part.r_lo[i], &part.q[i], &part.rest[i],
         )
-    for i in range(n):
-        quick_loss(x[i], y[i], q[i], rest[i], hard, &loss[i], &loss_lo[i])
     return outside | (far < 0)
 
 
@@ -1150,24 +1193,84 @@ cdef inline bint row_binary_quick(
 ) noexcept nogil:
     """Whether there are elements that are left to row_binary_loss: see is_quick. hard: whether all
     labels are 0 or 1."""
-    cdef Py_ssize_t start, part, size
+    cdef BinaryPart part
+    cdef double* loss
+    cdef double* loss_lo
+    cdef Py_ssize_t start, size, i, k
     cdef bint open = False
     hard[0] = True
-    for part in range((n + PART - 1) // PART):
-        start = part * PART
+    for k in range((n + PART - 1) // PART):
+        start = k * PART
         size = n - start if n - start < PART else PART
+        loss = &block.loss[start]
+        loss_lo = &block.loss_lo[start]
         if are_hard(y + start, size):
             open |= part_binary_quick(
-                x + start, y + start, size, True, factor, factor_lo, &block.loss[start],
-                &block.loss_lo[start], gradient + start,
+                x + start, y + start, size, True, factor, factor_lo, &part, gradient + start
             )
+            for i in range(size):
+                loss[i] = quick_loss(part.r[i], 0.0, part.q[i], part.rest[i], True, &loss_lo[i])
         else:
             hard[0] = False
             open |= part_binary_quick(
-                x + start, y + start, size, False, factor, factor_lo, &block.loss[start],
-                &block.loss_lo[start], gradient + start,
+                x + start, y + start, size, False, factor, factor_lo, &part, gradient + start
             )
+            for i in range(size):
+                loss[i] = quick_loss(
+                    part.r[i], part.r_lo[i], part.q[i], part.rest[i], False, &loss_lo[i]
+                )
     return open
+
+
+cdef inline bint row_binary_sum(
+    const double* x, const double* y, Py_ssize_t n, double factor, double factor_lo,
+    double* gradient, PairSum* total
+) noexcept nogil:
+    """The same where losses are only added: to total, if the result is true. It is where all labels
+    are 0 or 1, no element is left open and the sum is not below 2**-20.
+
+    The sums of the lanes begin with FIRST, more than a lane adds up. So a sum is the larger part in
+    all additions, and their errors, below 2**-41, cost half the steps. In a small sum of them the
+    roundings would be seen, worth 2**-81.
+    """
+    cdef BinaryPart part
+    cdef double s[LANES_F64]
+    cdef double c[LANES_F64]
+    cdef double loss, loss_lo, err
+    cdef PairSum own
+    cdef Py_ssize_t start, size, i, k
+    cdef int lane
+    if not are_hard(y, n):
+        return False
+    for lane in range(LANES_F64):
+        s[lane] = FIRST
+        c[lane] = 0
+    for k in range((n + PART - 1) // PART):
+        start = k * PART
+        size = n - start if n - start < PART else PART
+        if part_binary_quick(
+            x + start, y + start, size, True, factor, factor_lo, &part, gradient + start
+        ):
+            return False
+        for i in range(size, PART):
+            part.r[i] = part.q[i] = part.rest[i] = 0
+        for i in range(PART // LANES_F64):
+            for lane in range(LANES_F64):
+                loss = quick_loss(
+                    part.r[i * LANES_F64 + lane], 0.0, part.q[i * LANES_F64 + lane],
+                    part.rest[i * LANES_F64 + lane], True, &loss_lo
+                )
+                s[lane] = fast_two_sum(s[lane], loss, &err)
+                c[lane] = c[lane] + (err + loss_lo)
+    for lane in range(LANES_F64):
+        s[lane] = s[lane] - FIRST
+    own.hi = 0
+    own.lo = 0
+    fold_lanes(&s[0], &c[0], &own)
+    if not own.hi >= two_to(-20):
+        return False
+    add_block(own.hi, own.lo, &total.hi, &total.lo)
+    return True
 
 
 cdef inline void row_binary_loss_f32(

@@ -827,18 +827,27 @@ cdef inline void choose_targets(
                 )
 
 
+cdef inline PairSum* sum_at(const LossTask* call, Py_ssize_t start) noexcept nogil:
+    """The sum of the chunk of an element; NULL if losses are not added up."""
+    return &call.sums[start // call.chunk] if call.loss.data == NULL else NULL
+
+
 cdef inline void finish_losses(
-    const LossTask* call, Py_ssize_t start, Py_ssize_t n, const double* hi, const double* lo
+    const LossTask* call, Py_ssize_t start, Py_ssize_t n, const double* hi, const double* lo,
+    bint plain,
 ) noexcept nogil:
-    """Stores losses, or adds them to the sum of their chunk."""
+    """Stores losses, or adds them to the sum of their chunk; plain: plain numbers >= 0 for a sum of
+    24 bits."""
     cdef double values[CHUNK]
     cdef double before
-    cdef PairSum* sum
+    cdef PairSum* sum = sum_at(call, start)
     cdef Py_ssize_t i
-    if call.loss.data == NULL:
-        sum = &call.sums[start // call.chunk]
+    if sum != NULL:
         before = sum.hi
-        kernels.row_sum_pairs(hi, lo, n, sum)
+        if plain:
+            kernels.row_sum_plain(hi, n, sum)
+        else:
+            kernels.row_sum_pairs(hi, lo, n, sum)
         if not isfinite(sum.hi):  # the errors of an infinite sum are nan
             sum.hi = before
             sum.lo = 0
@@ -994,7 +1003,7 @@ cdef void solve_chunk(real kind, const LossTask* call, Py_ssize_t start) noexcep
                 )
             first = w + 1
         index += width
-    finish_losses(call, start, stop - start, &hi[0], &lo[0])
+    finish_losses(call, start, stop - start, &hi[0], &lo[0], False)
 
 
 # --- binary cross-entropy -------------------------------------------------------------------------
@@ -1138,7 +1147,7 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
     cdef real* gradient
     cdef Py_ssize_t start = first, n, stop = min(first + call.chunk, call.count)
     cdef const Task* task = &call.task
-    cdef bint hard, weighted = call.weight.data != NULL or call.positive.data != NULL
+    cdef bint hard, added, weighted = call.weight.data != NULL or call.positive.data != NULL
     # what overlaps does not vectorise
     cdef bint straight = (
         task.out.direct and task.out.data != task.x.data and task.out.data != call.given.data
@@ -1152,6 +1161,7 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
         if weighted:
             weights_of(call, &call.weight, start, n, &block.weight[0])
             weights_of(call, &call.positive, start, n, &block.positive[0])
+        added = False
         if real is float:
             hard = kernels.are_hard_f32(y, n)
             kernels.row_binary_loss_f32(x, y, n, hard, factor, &block, gradient)
@@ -1159,13 +1169,20 @@ cdef void binary_chunk(real kind, const LossTask* call, Py_ssize_t first) noexce
             if weighted:
                 hard = kernels.are_hard_f64(y, n)
                 kernels.row_binary_loss_f64(x, y, n, True, factor, factor_lo, &block, gradient)
+            elif call.loss.data == NULL and kernels.row_binary_sum_f64(
+                x, y, n, factor, factor_lo, gradient, sum_at(call, start)
+            ):
+                hard = added = True
             elif kernels.row_binary_quick_f64(
                 x, y, n, factor, factor_lo, &block, gradient, &hard
             ):
                 solve_open(x, y, n, factor, factor_lo, &block, gradient)
         if task.out.data != NULL and not hard:
             mend_binary(call, x, y, n, &block, gradient)
-        finish_losses(call, start, n, &block.loss[0], &block.loss_lo[0])
+        if not added:
+            finish_losses(
+                call, start, n, &block.loss[0], &block.loss_lo[0], hard and real is float
+            )
         if task.out.data != NULL and not straight:
             scatter(&task.rows, &task.out, task.out.data, start, n, gradient)
         start += n

@@ -422,7 +422,7 @@ def exp_section() -> list[str]:
             f"relative: {errors}"
         )
     )
-    lines.extend(c_polynomial("tanh_t_fast_f64", coefficients))
+    lines.extend(c_horner("tanh_t_fast_f64", coefficients))
     for name, target, fixed, remark in (
         ("coth_p_f32", mpf(2) ** -41, [], "for results in float32"),
         ("coth_p_near_f32", mpf(2) ** -45, [mpf(2)], "the same with P(0) = 2"),

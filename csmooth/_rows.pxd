@@ -26,6 +26,7 @@ roundings are below 2**-21.6, with float16's own rounding 0.5007 ULP.
 """
 from libc.math cimport INFINITY, NAN, fabs, fmaf, ldexp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from csmooth._elementary cimport (
     BIAS_F32, BIAS_F64, LOG2E_F32, LOG2E_F64, OFFSET_F32, OFFSET_F64, bits_f32, bits_f64, divide,
     exp_fast_reduced, exp_near_reduced, exp_pair, exp_pair_reduced, fast_two_sum, fma,
@@ -38,7 +39,8 @@ from csmooth._kernels cimport (
 )
 
 cdef enum:
-    FEW = 4  # fewer rows are summed one by one
+    FEW = 4   # fewer rows are summed one by one
+    PART = 8  # twice so many sums of a row's lanes are combined for GROUP rows at once
 
 # What is kept of a row's terms.
 cdef enum:
@@ -310,11 +312,18 @@ cdef inline real unscaled(real x) noexcept nogil:
         return x * power_of_two(magic_of(<float>(BIAS_F32 - OFFSET_F32)))
 
 
-cdef inline real scaled_share(
+cdef inline real share_of_number(
     real hi, real lo, real scale, real c_hi, real c_lo
 ) noexcept nogil:
     """(hi + lo) (c_hi + c_lo) scale: rounded once, and once more if subnormal."""
-    cdef real y = scale * fused_multiply_add(hi, c_hi, fused_multiply_add(hi, c_lo, lo * c_hi))
+    return scale * fused_multiply_add(hi, c_hi, fused_multiply_add(hi, c_lo, lo * c_hi))
+
+
+cdef inline real scaled_share(
+    real hi, real lo, real scale, real c_hi, real c_lo
+) noexcept nogil:
+    """The same, where there may be nan."""
+    cdef real y = share_of_number(hi, lo, scale, c_hi, c_lo)
     return y if y == y else <real>NAN  # one nan, whose sign does not depend on its history
 
 
@@ -350,12 +359,6 @@ cdef inline real fast_log_share(real x, real m, real log_hi) noexcept nogil:
 
 
 # --- blocks of a row ------------------------------------------------------------------------------
-
-
-cdef inline Py_ssize_t whole_lanes(Py_ssize_t n, int lanes) noexcept nogil:
-    """How many elements a loop takes before the last lanes elements are taken at once, of which
-    some may have been taken before; all where there are fewer."""
-    return n - n % lanes if n > lanes else n
 
 
 cdef inline void lane_max(const real* x, Py_ssize_t n, real* m) noexcept nogil:
@@ -407,9 +410,13 @@ cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept
     cdef real origin[WIDTH]
     cdef real magic[WIDTH]
     cdef real lowest[WIDTH]
+    cdef double maximum[WIDTH]
+    cdef double origins[WIDTH]
+    cdef double magics[WIDTH]
+    cdef double lowests[WIDTH]
     cdef double max_hi[WIDTH]
     cdef double max_lo[WIDTH]
-    cdef real max_fast[WIDTH]
+    cdef double max_fast[WIDTH]
     cdef double exponent[WIDTH]
     cdef int w
     for w in range(width):
@@ -418,10 +425,13 @@ cdef inline void rows_shift(const real* m, int width, RowShift* shifts) noexcept
     for w in range(width):
         max_fast[w] = fast_term(m[w], origin[w], magic[w], lowest[w])
     for w in range(width):
-        shifts[w].maximum = m[w]
-        shifts[w].origin = origin[w]
-        shifts[w].magic = magic[w]
-        shifts[w].lowest = lowest[w]
+        maximum[w], origins[w], magics[w], lowests[w] = m[w], origin[w], magic[w], lowest[w]
+    # numbers of one type, which the compiler moves in vectors
+    for w in range(width):
+        shifts[w].maximum = maximum[w]
+        shifts[w].origin = origins[w]
+        shifts[w].magic = magics[w]
+        shifts[w].lowest = lowests[w]
         shifts[w].max_hi = max_hi[w]
         shifts[w].max_lo = max_lo[w]
         shifts[w].max_fast = max_fast[w]
@@ -453,16 +463,49 @@ cdef inline void row_packed_terms(
     row_block_sum(x, n, shift, SHARES, PACKED, total, packed, packed, <real*>NULL)
 
 
-cdef inline void add_last(
-    const real* x, int lanes, int left, const RowShift* shift, int tier, double* s, real* c
+cdef inline void add_lanes(
+    const real* x, int lanes, int added, real origin, real magic, real lowest, int tier, int keeps,
+    double* s, real* c, real* terms_hi, real* terms_lo
 ) noexcept nogil:
-    """Adds the last `left` of lanes elements to the last lanes."""
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    """Adds an element to each lane but the first `added`, and keeps the terms of all."""
     cdef real hi, lo, scale
     cdef int lane
     for lane in range(lanes):
         scale = term_of(x[lane], origin, magic, lowest, tier, &hi, &lo)
-        add_term(hi, lo, scale if lane >= lanes - left else <real>0, tier, &s[lane], &c[lane])
+        store_term(hi, lo, scale, tier, keeps, &terms_hi[lane], &terms_lo[lane])
+        add_term(hi, lo, scale if lane >= added else <real>0, tier, &s[lane], &c[lane])
+
+
+cdef inline int last_lanes(real kind, int left) noexcept nogil:
+    """How many elements the last ones are taken with: as many as lanes, half as many or none."""
+    cdef int lanes = lanes_of(kind)
+    return 0 if left == 0 else lanes // 2 if left <= lanes // 2 else lanes
+
+
+cdef inline Py_ssize_t place_of_last(real kind, Py_ssize_t n, int keeps) noexcept nogil:
+    """Where the terms of the last lanes of n elements are kept: packed ones in their own places,
+    where some stand already, others behind those, where their like begin a vector."""
+    cdef int left = <int>(n % lanes_of(kind))
+    return n - (last_lanes(kind, left) if keeps == PACKED else left)
+
+
+cdef inline void add_last(
+    const real* x, int left, real origin, real magic, real lowest, int tier, int keeps,
+    double* s, real* c, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """Adds the `left` elements from x on to the last lanes; the vectors that it takes begin with
+    elements that have been added before."""
+    cdef int lanes = lanes_of(x[0]), half = lanes_of(x[0]) // 2
+    if last_lanes(x[0], left) == half:
+        add_lanes(
+            x + left - half, half, half - left, origin, magic, lowest, tier, keeps, s + half,
+            c + half, terms_hi, terms_lo,
+        )
+    elif left:
+        add_lanes(
+            x + left - lanes, lanes, lanes - left, origin, magic, lowest, tier, keeps, s, c,
+            terms_hi, terms_lo,
+        )
 
 
 cdef inline const real* whole_group(
@@ -490,10 +533,9 @@ cdef inline void row_lane_sums(
     cdef real few[MAX_LANES]
     cdef real hi, lo, scale
     cdef Py_ssize_t _group
-    cdef int lane, left, lanes = lanes_of(x[0])
+    cdef int lane, lanes = lanes_of(x[0])
     x = whole_group(x, n, &few[0])
     n = max(n, <Py_ssize_t>lanes)
-    left = <int>(n % lanes)
     for lane in range(lanes):
         s[lane] = 0
         c[lane] = 0
@@ -504,13 +546,10 @@ cdef inline void row_lane_sums(
             if m != NULL:
                 m[lane] = greater(x[BLOCK + lane], m[lane])
         x += lanes
-    if left and left <= lanes // 2:
-        # the last elements, some of which may have been added before
-        add_last(
-            x + left - lanes // 2, lanes // 2, left, shift, tier, &s[lanes // 2], &c[lanes // 2]
-        )
-    elif left:
-        add_last(x + left - lanes, lanes, left, shift, tier, &s[0], &c[0])
+    add_last(
+        x, <int>(n % lanes), origin, magic, lowest, tier, NOTHING, &s[0], &c[0], <real*>NULL,
+        <real*>NULL,
+    )
     for lane in range(lanes):
         sums[lane] = s[lane]
         errors[lane] = c[lane]
@@ -521,7 +560,10 @@ cdef inline void row_lane_terms(
     real* errors, real* terms_hi, real* terms_lo
 ) noexcept nogil:
     """The same, and the terms; in two steps for STRETCH groups, for while one loop's chain of
-    operations is waited for, the processor does not look ahead as far as the next group."""
+    operations is waited for, the processor does not look ahead as far as the next group.
+
+    The terms of elements left over, and of some before them, are kept as place_of_last says.
+    """
     cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
@@ -533,8 +575,8 @@ cdef inline void row_lane_terms(
     cdef real few_lo[MAX_LANES]
     cdef real* place_hi = terms_hi
     cdef real* place_lo = terms_lo
-    cdef Py_ssize_t start = 0, first
-    cdef int lane, g, groups, added, left = 0, lanes = lanes_of(x[0])
+    cdef Py_ssize_t start = 0, whole, last
+    cdef int lane, g, groups, left = 0, lanes = lanes_of(x[0])
     if n < lanes:
         x = whole_group(x, n, &few[0])
         place_hi, place_lo = &few_hi[0], &few_lo[0]
@@ -543,30 +585,30 @@ cdef inline void row_lane_terms(
     for lane in range(lanes):
         s[lane] = 0
         c[lane] = 0
-    while start < n:
-        groups = <int>min((n - start + lanes - 1) // lanes, <Py_ssize_t>STRETCH)
+    whole = n - n % lanes
+    while start < whole:
+        groups = <int>min((whole - start) // lanes, <Py_ssize_t>STRETCH)
         for g in range(groups):
-            first = min(start + g * lanes, n - lanes)
             for lane in range(lanes):
                 scale[g][lane] = term_of(
-                    x[first + lane], origin, magic, lowest, tier, &hi[g][lane], &lo[g][lane]
+                    x[start + g * lanes + lane], origin, magic, lowest, tier, &hi[g][lane],
+                    &lo[g][lane],
                 )
         for g in range(groups):
-            first = min(start + g * lanes, n - lanes)
             for lane in range(lanes):
                 store_term(
-                    hi[g][lane], lo[g][lane], scale[g][lane], tier, keeps, &place_hi[first + lane],
-                    &place_lo[first + lane],
+                    hi[g][lane], lo[g][lane], scale[g][lane], tier, keeps,
+                    &place_hi[start + g * lanes + lane], &place_lo[start + g * lanes + lane],
                 )
-        if start + groups * lanes > n:
-            # elements left over end a group of which some have been added before
-            added = <int>(start + groups * lanes - n)
-            for lane in range(lanes):
-                scale[groups - 1][lane] = scale[groups - 1][lane] if lane >= added else 0
         for g in range(groups):
             for lane in range(lanes):
                 add_term(hi[g][lane], lo[g][lane], scale[g][lane], tier, &s[lane], &c[lane])
         start += groups * lanes
+    last = place_of_last(<real>0, n, keeps)
+    add_last(
+        x + whole, <int>(n - whole), origin, magic, lowest, tier, keeps, &s[0], &c[0],
+        place_hi + last, place_lo + last,
+    )
     for lane in range(lanes):
         sums[lane] = s[lane]
         errors[lane] = c[lane]
@@ -826,6 +868,12 @@ cdef inline void row_packed_shares(
         y[i] = scaled_share(hi, lo, scale_of(x[i], origin, magic, lowest), c_hi, c_lo)
 
 
+cdef inline void fill_nan(real* y, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = <real>NAN
+
+
 cdef inline real tier_log_share(
     real x, double m, double log_hi, double log_lo, int tier
 ) noexcept nogil:
@@ -834,32 +882,43 @@ cdef inline real tier_log_share(
     return log_share(x, m, log_hi, log_lo)
 
 
+cdef inline void tier_log_shares(
+    const real* x, int count, const LogSum* sum, int tier, real* y
+) noexcept nogil:
+    cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
+    cdef int i
+    for i in range(count):
+        y[i] = tier_log_share(x[i], m, hi, lo, tier)
+
+
 cdef inline void row_tier_log_softmax(
     const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
 ) noexcept nogil:
     cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
     cdef real last[MAX_LANES]
-    cdef int lane, lanes = lanes_of(x[0])
-    cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
-    if whole < n:
-        for lane in range(lanes):
-            last[lane] = tier_log_share(x[n - lanes + lane], m, hi, lo, tier)
+    cdef int lanes = lanes_of(x[0])
+    cdef int count = last_lanes(x[0], <int>(n % lanes)) if n > lanes else 0
+    cdef Py_ssize_t i, whole = n - n % lanes if count else n
+    # the last ones as the row had them before any was written over
+    if count == lanes:
+        tier_log_shares(x + n - lanes, lanes, sum, tier, &last[0])
+    elif count:
+        tier_log_shares(x + n - lanes // 2, lanes // 2, sum, tier, &last[0])
     for i in range(whole):
         y[i] = tier_log_share(x[i], m, hi, lo, tier)
-    if whole < n:
-        for lane in range(lanes):
-            y[n - lanes + lane] = last[lane]
+    if count == lanes:
+        memcpy(y + n - lanes, &last[0], lanes * sizeof(real))
+    elif count:
+        memcpy(y + n - lanes // 2, &last[0], lanes // 2 * sizeof(real))
 
 
 cdef inline void row_log_softmax(
     const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
 ) noexcept nogil:
     """The log-shares of one block of a row, tier as in row_softmax; y may be x."""
-    cdef Py_ssize_t i
     if real is float:
         if tier == FAST and sum.hi != sum.hi:  # there is a nan
-            for i in range(n):
-                y[i] = <real>NAN
+            fill_nan(y, n)
             return
         if tier == FAST:
             row_tier_log_softmax(x, n, sum, FAST, y)
@@ -869,8 +928,8 @@ cdef inline void row_log_softmax(
 
 # --- rows of one block, GROUP at a time -----------------------------------------------------------
 #
-# A row's lanes are combined as the rows above do it; but for the first step, which halves vectors,
-# each step is taken for all rows of the group at once.
+# A row's lanes are combined as the rows above do it, but from 2 PART of them on each step is taken
+# for all rows of the group at once.
 
 
 cdef inline void pair_max(const real* x, int n, real* y) noexcept nogil:
@@ -899,73 +958,158 @@ cdef inline void rows_max(const real** rows, Py_ssize_t n, int width, real* m) n
         m[w] = top[w]
 
 
-cdef inline void interleave(const real* x, int n, real* y) noexcept nogil:
-    """The first n elements in turn with the next n."""
-    cdef int i
-    for i in range(n):
-        y[2 * i] = x[i]
-        y[2 * i + 1] = x[n + i]
+cdef inline Py_ssize_t kept_length(real kind, Py_ssize_t n) noexcept nogil:
+    """The room for the terms of a row, whole groups of lanes: so every row's begin a vector."""
+    cdef int lanes = lanes_of(kind)
+    return (n + lanes - 1) // lanes * lanes
 
 
-cdef inline void turn(real* x, int n) noexcept nogil:
-    """Puts element j of n of row w at j * GROUP + w, where it was at w * n + j: log2 GROUP times
-    the upper half of the rows between the lower one."""
-    cdef real y[GROUP * MAX_LANES]
-    interleave(x, GROUP * n // 2, &y[0])
-    interleave(&y[0], GROUP * n // 2, x)
-    interleave(x, GROUP * n // 2, &y[0])
-    interleave(&y[0], GROUP * n // 2, x)
+cdef inline bint has_errors(real kind, int tier) noexcept nogil:
+    """Whether a tier's lanes have rounding errors or low parts."""
+    return real is double or tier != FAST
+
+
+cdef inline void lane_sums_of_row(
+    const real* x, Py_ssize_t n, int last, const RowShift* shift, int tier, int keeps,
+    double* sums, real* errors, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    """row_lane_sums of at least LANES elements, combined until there are 2 PART of them: the upper
+    half stands GROUP PART places behind the lower one.
+
+    The last elements are taken with `last` lanes, without a branch: so the sums need not leave the
+    registers. Their terms are kept behind those of the whole groups, see place_of_last. Of double,
+    whose sums are pairs, the compiler makes more of the plain loop where no terms are kept.
+    """
+    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef double s[MAX_LANES]
+    cdef real c[MAX_LANES]
+    cdef int lane, lanes = lanes_of(<real>0)
+    cdef Py_ssize_t i, whole = (n - 1) // lanes * lanes
+    if real is double and keeps == NOTHING:
+        row_lane_sums(x, n, shift, tier, &s[0], &c[0], <real*>NULL)
+    else:
+        for lane in range(lanes):
+            s[lane] = 0
+            c[lane] = 0
+        for i in range(whole // lanes):
+            add_lanes(
+                x + i * lanes, lanes, 0, origin, magic, lowest, tier, keeps, &s[0], &c[0],
+                terms_hi + i * lanes, terms_lo + i * lanes,
+            )
+        add_lanes(
+            x + n - last, last, last - <int>(n - whole), origin, magic, lowest, tier, keeps,
+            &s[lanes - last], &c[lanes - last], terms_hi + whole, terms_lo + whole,
+        )
+    if real is float:
+        for lane in range(LANES_F32 // 2):
+            add_lane(s[lane + LANES_F32 // 2], c[lane + LANES_F32 // 2], &s[lane], &c[lane])
+    # copies of bytes, which the compiler does not take for a loop over too few numbers
+    memcpy(sums, &s[0], PART * sizeof(double))
+    memcpy(sums + GROUP * PART, &s[PART], PART * sizeof(double))
+    if has_errors(<real>0, tier):
+        memcpy(errors, &c[0], PART * sizeof(real))
+        memcpy(errors + GROUP * PART, &c[PART], PART * sizeof(real))
+
+
+cdef inline void lane_sums_of_rows(
+    const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, int keeps,
+    double* sums, real* errors, real* terms_hi, real* terms_lo
+) noexcept nogil:
+    cdef Py_ssize_t kept = kept_length(<real>0, n)
+    cdef int w, lanes = lanes_of(<real>0)
+    if last_lanes(<real>0, <int>(n % lanes)) == lanes // 2:
+        for w in range(width):
+            lane_sums_of_row(
+                rows[w], n, lanes_of(<real>0) // 2, &shifts[w], tier, keeps, sums + w * PART,
+                errors + w * PART, terms_hi + w * kept, terms_lo + w * kept,
+            )
+    else:
+        for w in range(width):
+            lane_sums_of_row(
+                rows[w], n, lanes_of(<real>0), &shifts[w], tier, keeps, sums + w * PART,
+                errors + w * PART, terms_hi + w * kept, terms_lo + w * kept,
+            )
+
+
+cdef inline void combine_lanes(double* s, real* c, PairSum* total) noexcept nogil:
+    """The row's sum from what lane_sums_of_row leaves."""
+    cdef int lane, half = PART // 2
+    for lane in range(PART):
+        add_lane(s[GROUP * PART + lane], c[GROUP * PART + lane], &s[lane], &c[lane])
+    while half > 0:
+        for lane in range(half):
+            add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
+        half //= 2
+    total.hi = 0
+    total.lo = 0
+    add_block(s[0], c[0], &total.hi, &total.lo)
+
+
+cdef inline void combine_lanes_of_rows(
+    double* s, real* c, int width, PairSum* totals
+) noexcept nogil:
+    """The same for several rows, each step for all of them at once."""
+    cdef double s4[2 * GROUP * 4]
+    cdef real c4[2 * GROUP * 4]
+    cdef double s2[2]
+    cdef real c2[2]
+    cdef double hi[GROUP]
+    cdef double lo[GROUP]
+    cdef int i, w
+    for i in range(GROUP * PART):
+        add_lane(s[GROUP * PART + i], c[GROUP * PART + i], &s[i], &c[i])
+    for w in range(GROUP):
+        memcpy(&s4[w * 4], &s[w * PART], 4 * sizeof(double))
+        memcpy(&c4[w * 4], &c[w * PART], 4 * sizeof(real))
+        memcpy(&s4[(GROUP + w) * 4], &s[w * PART + 4], 4 * sizeof(double))
+        memcpy(&c4[(GROUP + w) * 4], &c[w * PART + 4], 4 * sizeof(real))
+    for i in range(GROUP * 4):
+        add_lane(s4[GROUP * 4 + i], c4[GROUP * 4 + i], &s4[i], &c4[i])
+    for w in range(GROUP):
+        s2[0], c2[0], s2[1], c2[1] = s4[4 * w], c4[4 * w], s4[4 * w + 1], c4[4 * w + 1]
+        add_lane(s4[4 * w + 2], c4[4 * w + 2], &s2[0], &c2[0])
+        add_lane(s4[4 * w + 3], c4[4 * w + 3], &s2[1], &c2[1])
+        add_lane(s2[1], c2[1], &s2[0], &c2[0])
+        hi[w] = 0
+        lo[w] = 0
+        add_block(s2[0], c2[0], &hi[w], &lo[w])
+    for w in range(width):
+        totals[w].hi = hi[w]
+        totals[w].lo = lo[w]
 
 
 cdef inline void rows_tier_sums(
     const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, int keeps,
     PairSum* totals, real* terms_hi, real* terms_lo
 ) noexcept nogil:
-    cdef double row_s[MAX_LANES]
-    cdef real row_c[MAX_LANES]
-    cdef double s[MAX_LANES * GROUP]
-    cdef real c[MAX_LANES * GROUP]
-    cdef double hi[GROUP]
-    cdef double lo[GROUP]
-    cdef int i, lane, w, half = lanes_of(<real>0) // 2
-    if width < FEW:
+    """The terms of row w, where they are kept, begin at w * kept_length."""
+    cdef double s[2 * GROUP * PART]
+    cdef real c[2 * GROUP * PART]
+    cdef Py_ssize_t kept = kept_length(<real>0, n)
+    cdef int i, w
+    # for a few long rows more chains of operations at a time pay
+    cdef bint singly = keeps == NOTHING or (real is float and tier != FAST)
+    if n < lanes_of(<real>0) or (width < FEW and singly):
         for w in range(width):
             totals[w].hi = 0
             totals[w].lo = 0
             row_block_sum(
-                rows[w], n, &shifts[w], tier, keeps, &totals[w], terms_hi + w * n,
-                terms_lo + w * n, <real*>NULL,
+                rows[w], n, &shifts[w], tier, keeps, &totals[w], terms_hi + w * kept,
+                terms_lo + w * kept, <real*>NULL,
             )
         return
-    for w in range(width):
-        if keeps == NOTHING:
-            row_lane_sums(rows[w], n, &shifts[w], tier, &row_s[0], &row_c[0], <real*>NULL)
-        else:
-            row_lane_terms(
-                rows[w], n, &shifts[w], tier, keeps, &row_s[0], &row_c[0], terms_hi + w * n,
-                terms_lo + w * n,
-            )
-        for lane in range(half):
-            add_lane(row_s[lane + half], row_c[lane + half], &row_s[lane], &row_c[lane])
-        for lane in range(half):
-            s[w * half + lane] = row_s[lane]
-            c[w * half + lane] = row_c[lane]
-    for i in range(width * half, GROUP * half):
-        s[i] = 0
-        c[i] = 0
-    turn(&s[0], half)
-    turn(&c[0], half)
-    while half > 1:
-        half //= 2
-        for i in range(half * GROUP):
-            add_lane(s[i + half * GROUP], c[i + half * GROUP], &s[i], &c[i])
-    for w in range(GROUP):
-        hi[w] = 0
-        lo[w] = 0
-        add_block(s[w], c[w], &hi[w], &lo[w])
-    for w in range(width):
-        totals[w].hi = hi[w]
-        totals[w].lo = lo[w]
+    if not has_errors(<real>0, tier):
+        for i in range(2 * GROUP * PART):
+            c[i] = 0
+    lane_sums_of_rows(rows, n, width, shifts, tier, keeps, &s[0], &c[0], terms_hi, terms_lo)
+    if width < FEW:
+        for w in range(width):
+            combine_lanes(&s[w * PART], &c[w * PART], &totals[w])
+        return
+    for i in range(width * PART, GROUP * PART):
+        s[i] = s[GROUP * PART + i] = 0
+        c[i] = c[GROUP * PART + i] = 0
+    combine_lanes_of_rows(&s[0], &c[0], width, totals)
 
 
 cdef inline void rows_sum_exp(
@@ -983,45 +1127,62 @@ cdef inline void rows_sum_exp(
         )
 
 
-cdef inline real kept_share(
-    real hi, real lo, real c_hi, real c_lo, real c, int tier
+cdef inline void kept_shares(
+    const real* hi, const real* lo, int count, real c_hi, real c_lo, int tier, real* y
 ) noexcept nogil:
-    """The share of a stored term of that tier; c is c_hi unscaled."""
-    return fast_share(hi, c) if tier == FAST else share(hi, lo, c_hi, c_lo)
+    """Shares of stored terms of that tier, none of them nan."""
+    cdef real c = unscaled(c_hi), scale = unscaled(<real>1)
+    cdef int i
+    for i in range(count):
+        y[i] = (
+            hi[i] * c if tier == FAST else share_of_number(hi[i], lo[i], scale, c_hi, c_lo)
+        )
 
 
 cdef inline void rows_tier_softmax(
     const real** rows, Py_ssize_t n, int width, const RowShift* shifts, int tier, real** shares
 ) noexcept nogil:
-    cdef real hi[BLOCK]
-    cdef real lo[BLOCK]
+    cdef real terms_hi[BLOCK + GROUP * MAX_LANES]
+    cdef real terms_lo[BLOCK + GROUP * MAX_LANES]
     cdef real c_hi[GROUP]
     cdef real c_lo[GROUP]
     cdef double s_hi[GROUP]
     cdef double s_lo[GROUP]
     cdef PairSum totals[GROUP]
-    cdef real c
-    cdef real* y
-    cdef int w, lane, lanes = lanes_of(<real>0)
-    cdef Py_ssize_t i, whole = whole_lanes(n, lanes)
-    if tier == FAST:
-        rows_tier_sums(rows, n, width, shifts, FAST, SINGLE, &totals[0], &hi[0], &lo[0])
-    else:
-        rows_tier_sums(rows, n, width, shifts, SHARES, PAIRS, &totals[0], &hi[0], &lo[0])
+    cdef const real* hi
+    cdef const real* lo
+    cdef int w, left, lanes = lanes_of(<real>0)
+    cdef Py_ssize_t i, kept = kept_length(<real>0, n)
+    rows_tier_sums(
+        rows, n, width, shifts, tier, SINGLE if tier == FAST else PAIRS, &totals[0], &terms_hi[0],
+        &terms_lo[0],
+    )
     for w in range(GROUP):
         s_hi[w] = totals[w].hi if w < width else 1
         s_lo[w] = totals[w].lo if w < width else 0
     for w in range(GROUP):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+    left = <int>(n % lanes)
     for w in range(width):
-        y = shares[w]
-        c = unscaled(c_hi[w])
-        for i in range(whole):
-            y[i] = kept_share(hi[w * n + i], lo[w * n + i], c_hi[w], c_lo[w], c, tier)
-        if whole < n:
-            for lane in range(lanes):
-                i = n - lanes + lane
-                y[i] = kept_share(hi[w * n + i], lo[w * n + i], c_hi[w], c_lo[w], c, tier)
+        if c_hi[w] != c_hi[w]:  # there is a nan
+            fill_nan(shares[w], n)
+            continue
+        hi = &terms_hi[w * kept]
+        lo = &terms_lo[w * kept]
+        for i in range(n // lanes):
+            kept_shares(
+                hi + i * lanes, lo + i * lanes, lanes, c_hi[w], c_lo[w], tier,
+                shares[w] + i * lanes,
+            )
+        i = n - left
+        if n < lanes:
+            kept_shares(hi, lo, left, c_hi[w], c_lo[w], tier, shares[w])
+        elif last_lanes(<real>0, left) == lanes // 2:
+            kept_shares(
+                hi + i, lo + i, lanes // 2, c_hi[w], c_lo[w], tier, shares[w] + n - lanes // 2
+            )
+        elif left:
+            kept_shares(hi + i, lo + i, lanes, c_hi[w], c_lo[w], tier, shares[w] + n - lanes)
 
 
 cdef inline void rows_softmax(

@@ -563,33 +563,31 @@ cdef inline Py_ssize_t pack_width(const Task* task) noexcept nogil:
         or task.weights.data != NULL
     ):
         return 1
-    return min(<Py_ssize_t>WIDTH, PACK // n)
+    return min(<Py_ssize_t>GROUP, PACK // n)
 
 
 cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) noexcept nogil:
-    """Rows of one block that lie in memory: what is computed once a row is computed in vectors."""
+    """Up to GROUP rows of one block that lie in memory: what is computed once a row is computed in
+    vectors. So few, that they are still in the first cache when they are read again."""
     cdef real buffer[BLOCK]
-    cdef real m[WIDTH]
-    cdef Row rows[WIDTH]
-    cdef const real* x[WIDTH]
-    cdef RowShift shifts[WIDTH]
-    cdef PairSum totals[WIDTH]
-    cdef LogSum sums[WIDTH]
+    cdef real m[GROUP]
+    cdef Row rows[GROUP]
+    cdef const real* x[GROUP]
+    cdef RowShift shifts[GROUP]
+    cdef PairSum totals[GROUP]
+    cdef LogSum sums[GROUP]
     cdef Shares shares
     cdef double value
     cdef Py_ssize_t n = task.rows.length
-    cdef int w, count, group, tier = FAST if begins_fast(task) else ACCURATE
+    cdef int w, count, tier = FAST if begins_fast(task) else ACCURATE
     cdef bint finite = True
     for w in range(width):
         rows[w] = row_at(task, first + w)
         x[w] = <const real*>rows[w].x
-    for group in range((width + GROUP - 1) // GROUP):
-        w = group * GROUP
-        count = min(GROUP, width - w)
-        if real is double:
-            kernels.rows_max_f64(&x[w], n, count, &m[w])
-        else:
-            kernels.rows_max_f32(&x[w], n, count, &m[w])
+    if real is double:
+        kernels.rows_max_f64(&x[0], n, width, &m[0])
+    else:
+        kernels.rows_max_f32(&x[0], n, width, &m[0])
     for w in range(width):
         finite = finite and isfinite(m[w])
     if not finite:
@@ -607,13 +605,10 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
             softmax_of_blocks(kind, task, &rows[w], min(count, width - w), &shifts[w])
             w += count
         return
-    for group in range((width + GROUP - 1) // GROUP):
-        w = group * GROUP
-        count = min(GROUP, width - w)
-        if real is double:
-            kernels.rows_sum_exp_f64(&x[w], n, count, &shifts[w], tier, &totals[w])
-        else:
-            kernels.rows_sum_exp_f32(&x[w], n, count, &shifts[w], tier, &totals[w])
+    if real is double:
+        kernels.rows_sum_exp_f64(&x[0], n, width, &shifts[0], tier, &totals[0])
+    else:
+        kernels.rows_sum_exp_f32(&x[0], n, width, &shifts[0], tier, &totals[0])
     kernels.rows_log_sum(&shifts[0], &totals[0], width, tier, &sums[0])
     shares.task = task
     for w in range(width):

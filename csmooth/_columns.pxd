@@ -12,8 +12,9 @@ from csmooth._kernels cimport (
 )
 from csmooth._rows cimport (
     NOTHING, PACKED, PAIRS, SINGLE, add_block, add_lane, add_term, fast_log_share, fast_share,
-    fast_term, greater, kept_lo, lanes_of, log_share, log_sum_without, origin_of, reciprocal,
-    scale_of, scaled_share, share, shift_of, store_term, term_of, unpacked_pair, unscaled,
+    fast_term, greater, kept_lo, lanes_of, log_share, log_sum_without, near_log_share,
+    origin_of, reciprocal, scale_of, scaled_share, share, shift_of, store_term, subtrahend, term_of,
+    unpacked_pair, unscaled,
 )
 
 cdef enum:
@@ -314,25 +315,39 @@ cdef inline void columns_tier_log_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums, int tier,
     real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
-    cdef double m[WIDTH]
-    cdef double hi[WIDTH]
-    cdef double lo[WIDTH]
-    cdef float m_fast[WIDTH]
-    cdef float hi_fast[WIDTH]
-    cdef real value
+    cdef real m[WIDTH]
+    cdef real rest[WIDTH]
+    cdef real rest_lo[WIDTH]
+    cdef bint near[WIDTH]
+    cdef real value, quick
     cdef Py_ssize_t j
     cdef int w
+    cdef bint any_near = False
     for w in range(width):
-        m[w], hi[w], lo[w] = sums.maximum[w], sums.hi[w], sums.lo[w]
-        m_fast[w], hi_fast[w] = <float>m[w], <float>hi[w]
+        if tier == FAST:
+            m[w], rest[w] = <real>sums.maximum[w], <real>sums.hi[w]
+        else:
+            near[w] = not subtrahend(
+                sums.maximum[w], sums.hi[w], sums.lo[w], &m[w], &rest[w], &rest_lo[w]
+            )
+            any_near |= near[w]
+    if any_near:
+        for j in range(n):
+            for w in range(width):
+                value = near_log_share(
+                    x[j * stride + w], sums.maximum[w], sums.hi[w], sums.lo[w]
+                )
+                quick = log_share(x[j * stride + w], m[w], rest[w], rest_lo[w])
+                y[j * y_stride + w] = value if near[w] else quick
+        return
     for j in range(n):
         fetch_out(ahead, j, 0, 1)
         for w in range(width):
             if tier == FAST:
-                value = fast_log_share(x[j * stride + w], m_fast[w], hi_fast[w])
+                value = fast_log_share(x[j * stride + w], m[w], rest[w])
                 value = value if value == value else <real>NAN
             else:
-                value = log_share(x[j * stride + w], m[w], hi[w], lo[w])
+                value = log_share(x[j * stride + w], m[w], rest[w], rest_lo[w])
             y[j * y_stride + w] = value
 
 

@@ -338,7 +338,9 @@ cdef inline real fast_share(real term, real c) noexcept nogil:
     return y if y == y else <real>NAN
 
 
-cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexcept nogil:
+cdef inline real near_log_share(
+    real x, double m, double log_hi, double log_lo
+) noexcept nogil:
     """x - m - log_hi - log_lo, rounded once (float) or with an error far below the ULP (double)."""
     cdef double d, d_err, y, y_err
     cdef real rounded
@@ -351,6 +353,38 @@ cdef inline real log_share(real x, double m, double log_hi, double log_lo) noexc
         y = (<double>x - m) - log_hi
     rounded = <real>y
     return rounded if rounded == rounded else <real>NAN
+
+
+cdef inline bint subtrahend(
+    double maximum, double log_hi, double log_lo, real* m, real* rest, real* rest_lo
+) noexcept nogil:
+    """m + rest + rest_lo: what log_share takes off the elements of a row. m is maximum + log_hi,
+    rounded, rest what that lost. False where the logarithm is so small that rest may count
+    beside it, or nan; then near_log_share serves."""
+    cdef double sum = maximum + log_hi
+    if real is double:
+        m[0] = two_sum(maximum, log_hi, rest)
+        rest_lo[0] = log_lo
+        return log_hi >= 3.552713678800501e-15 * fabs(sum)  # 2**-48
+    else:
+        m[0] = <float>sum
+        rest[0] = <float>(sum - m[0])
+        rest_lo[0] = 0
+        return log_hi >= 1.9073486328125e-06 * fabs(sum)  # 2**-19
+
+
+cdef inline real log_share(real x, real m, real rest, real rest_lo) noexcept nogil:
+    """x - m - rest - rest_lo for a row that subtrahend serves: rest is at most 2**-5 (float 2**-6)
+    of the result, so that the error beyond the last rounding is below 2**-5 ULP."""
+    cdef real d, d_err
+    d = two_sum(x, -m, &d_err)
+    d_err = d_err - rest
+    if real is double:
+        d_err = d_err - rest_lo
+        # the error of an infinite sum is nan
+        return d if d < -1.7976931348623157e308 else d + d_err
+    else:
+        return d if d < <float>-3.4028234663852886e38 else d + d_err
 
 
 cdef inline real fast_log_share(real x, real m, real log_hi) noexcept nogil:
@@ -875,37 +909,43 @@ cdef inline void fill_nan(real* y, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline real tier_log_share(
-    real x, double m, double log_hi, double log_lo, int tier
+    real x, real m, real rest, real rest_lo, int tier
 ) noexcept nogil:
     if tier == FAST:
-        return fast_log_share(x, <real>m, <real>log_hi)
-    return log_share(x, m, log_hi, log_lo)
+        return fast_log_share(x, m, rest)
+    return log_share(x, m, rest, rest_lo)
 
 
 cdef inline void tier_log_shares(
-    const real* x, int count, const LogSum* sum, int tier, real* y
+    const real* x, int count, real m, real rest, real rest_lo, int tier, real* y
 ) noexcept nogil:
-    cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
     cdef int i
     for i in range(count):
-        y[i] = tier_log_share(x[i], m, hi, lo, tier)
+        y[i] = tier_log_share(x[i], m, rest, rest_lo, tier)
 
 
 cdef inline void row_tier_log_softmax(
     const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
 ) noexcept nogil:
-    cdef double m = sum.maximum, hi = sum.hi, lo = sum.lo
     cdef real last[MAX_LANES]
+    cdef real m, rest, rest_lo
+    cdef double maximum = sum.maximum, hi = sum.hi, lo = sum.lo
     cdef int lanes = lanes_of(x[0])
     cdef int count = last_lanes(x[0], <int>(n % lanes)) if n > lanes else 0
     cdef Py_ssize_t i, whole = n - n % lanes if count else n
+    if tier == FAST:
+        m, rest, rest_lo = <real>maximum, <real>hi, 0
+    elif not subtrahend(maximum, hi, lo, &m, &rest, &rest_lo):
+        for i in range(n):
+            y[i] = near_log_share(x[i], maximum, hi, lo)
+        return
     # the last ones as the row had them before any was written over
     if count == lanes:
-        tier_log_shares(x + n - lanes, lanes, sum, tier, &last[0])
+        tier_log_shares(x + n - lanes, lanes, m, rest, rest_lo, tier, &last[0])
     elif count:
-        tier_log_shares(x + n - lanes // 2, lanes // 2, sum, tier, &last[0])
+        tier_log_shares(x + n - lanes // 2, lanes // 2, m, rest, rest_lo, tier, &last[0])
     for i in range(whole):
-        y[i] = tier_log_share(x[i], m, hi, lo, tier)
+        y[i] = tier_log_share(x[i], m, rest, rest_lo, tier)
     if count == lanes:
         memcpy(y + n - lanes, &last[0], lanes * sizeof(real))
     elif count:

@@ -286,6 +286,28 @@ def test_maximum_and_rest_on_two_sides_of_the_border(dtype):
 
 
 @wide_dtypes
+@pytest.mark.parametrize("n", [5, 64, 100])
+def test_small_logarithm_beside_a_large_maximum(dtype, n, rng):
+    """Around log1p(rest) = limit * maximum, below which log_share does not serve; side by side."""
+    # half an ULP, 2**-5 (2**-6) for the correction, and the error of the logarithm
+    limit, most = (2.0**-48, 0.63) if dtype == "float64" else (2.0**-19, 0.71)
+    rows = []
+    for exponent in np.arange(-6.0, 3.0, 0.5):
+        for maximum in (1.0, 1.9, -3.0, 100.0, -1000.3):
+            logarithm = abs(maximum) * limit * 2.0**exponent
+            gap = math.log((n - 1) / math.expm1(logarithm))
+            rows.append(maximum - gap + rng.normal(0.0, 0.1, n))
+            rows[-1][0] = maximum
+    x = np.ascontiguousarray(as_dtype(rows, dtype).T)
+    got = csmooth.log_softmax(x, axis=0)
+    for w in range(x.shape[1]):
+        row = np.ascontiguousarray(x[:, w])
+        error = check("log_softmax", row, got=got[:, w], judged=np.array([0, 1, n - 1]))
+        assert error < most, hexadecimal(row)
+        assert np.array_equal(csmooth.log_softmax(row), got[:, w])
+
+
+@wide_dtypes
 def test_powers_of_two_and_multiples_of_log_two(dtype, rng):
     """Where the number of halvings in the reduction changes, and where x is a large power."""
     for k in (0.5, 1.0, 1.5, 7.5, 100.5, 1000.5) if dtype == "float64" else (0.5, 1.5, 7.5, 100.5):

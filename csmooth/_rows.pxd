@@ -927,25 +927,31 @@ cdef inline void tier_log_shares(
 cdef inline void row_tier_log_softmax(
     const real* x, Py_ssize_t n, const LogSum* sum, int tier, real* y
 ) noexcept nogil:
+    cdef real few[MAX_LANES]
     cdef real last[MAX_LANES]
     cdef real m, rest, rest_lo
     cdef double maximum = sum.maximum, hi = sum.hi, lo = sum.lo
-    cdef int lanes = lanes_of(x[0])
-    cdef int count = last_lanes(x[0], <int>(n % lanes)) if n > lanes else 0
-    cdef Py_ssize_t i, whole = n - n % lanes if count else n
+    cdef int lanes = lanes_of(x[0]), count = last_lanes(x[0], <int>(n % lanes))
+    cdef Py_ssize_t i
+    if real is double:  # half of the lanes are too few numbers for a loop
+        count = lanes if count else 0
     if tier == FAST:
         m, rest, rest_lo = <real>maximum, <real>hi, 0
     elif not subtrahend(maximum, hi, lo, &m, &rest, &rest_lo):
         for i in range(n):
             y[i] = near_log_share(x[i], maximum, hi, lo)
         return
+    if n < lanes:
+        tier_log_shares(whole_group(x, n, &few[0]), lanes, m, rest, rest_lo, tier, &last[0])
+        memcpy(y, &last[0], n * sizeof(real))
+        return
     # the last ones as the row had them before any was written over
     if count == lanes:
         tier_log_shares(x + n - lanes, lanes, m, rest, rest_lo, tier, &last[0])
     elif count:
         tier_log_shares(x + n - lanes // 2, lanes // 2, m, rest, rest_lo, tier, &last[0])
-    for i in range(whole):
-        y[i] = tier_log_share(x[i], m, rest, rest_lo, tier)
+    for i in range(n // lanes):
+        tier_log_shares(x + i * lanes, lanes, m, rest, rest_lo, tier, y + i * lanes)
     if count == lanes:
         memcpy(y + n - lanes, &last[0], lanes * sizeof(real))
     elif count:

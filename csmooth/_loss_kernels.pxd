@@ -19,20 +19,20 @@ Binary cross-entropy with a = pos_weight y and b = 1 - y, E = e**-|x| (as 2**512
     The quick way, without weights, for logits within QUICK_LOGIT of 0 and labels from 0 to 1: E is
     a quotient m / n, as in _quick.pxd, so that E / (2 + E) of the logarithm and the gradient take
     one division together; good to 2**-55. Where all of PART labels are 0 or 1, fewer steps give the
-    same bits. Exponentials, quotients and losses have a loop each: the steps of one element depend
-    on each other, and a processor looks ahead only so far.
+    same bits. Exponentials, sums, quotients and losses have a loop each: the steps of one element
+    depend on each other, and a processor looks ahead only so far.
 Losses leave as pairs, so that their sum and mean are rounded once.
 Products with the Jacobian of softmax, y (g - sum g y), and of log_softmax, g - e**y sum g:
     The quick way. double: the sum as a pair, e**y as one to 2**-58; good where the difference is
     at least an eighth of g. float: in plain double arithmetic, e**y to 2**-33 and the sum to
     2**-36.9; good from 2**-7 of g on. A dot that is good to 2**-45.9 of its terms' sizes will do
-    for differences of 2**-20 of these.
+    for differences of 2**-20 of these; products are taken in pairs of floats where none is small.
     What cancels by more, or may be subnormal, is nan at first, collected from several rows and
     computed again, with exponentials good to 2**-73 and the exact sum.
     Short rows lie one behind the other: their elements are worked on in one loop, from sums that
     have been spread over as many places.
 """
-from libc.math cimport INFINITY, NAN, fabs
+from libc.math cimport INFINITY, NAN, fabs, fabsf, fmaf
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._columns cimport columns_sum_exp
@@ -1020,8 +1020,8 @@ cdef inline void quick_exponential(
 cdef inline double quick_sums(
     double scale, double w, double lo, double* m, double* m_lo, double* d_lo, double* e_lo
 ) noexcept nogil:
-    """E = (m + m_lo) / (n - lo), n = 5 - w, and of the sums d = n + m and e = d + n, which are 1 + E
-    and 2 + E times n, what they lack. The result is 1 / (d e)."""
+    """E = (m + m_lo) / (n - lo), n = 5 - w, and what the sums d = n + m and e = d + n lack, which
+    are 1 + E and 2 + E times n. The result is 1 / (d e)."""
     cdef double n = 5.0 - w, d, e
     m[0] = fma(w, scale, -scale)
     m_lo[0] = lo * scale
@@ -1038,8 +1038,10 @@ cdef inline double quick_quotients(
     double* rest
 ) noexcept nogil:
     """q + rest = E / (2 + E), r + r_lo = c |x| with c = 1 - y for x >= 0, else y, and the gradient:
-    factor (c - v E) / (1 + E) with v = y for x >= 0; else the negative, v = 1 - y. hard: r_lo, which
-    is 0, is left out."""
+    factor (c - v E) / (1 + E) with v = y for x >= 0; else the negative, v = 1 - y.
+
+    hard: r_lo, which is 0, is left out.
+    """
     cdef double n = 5.0 - w, n_lo = -lo
     cdef double d = n + m, e = d + n, j = i * d
     cdef double b, b_lo, c, c_lo, s, s_lo, p, p_lo, err
@@ -1104,8 +1106,6 @@ cdef inline void binary_loss_f32(
         loss[0] = q + (size if one != right else 0.0)
         s = d * (1.0 if one != right else e)
         s = -s if one else s
-        # a nan is neither
-        s = s + (x - x)
     else:
         b = 1.0 - y
         c = b if right else y
@@ -1167,7 +1167,7 @@ cdef inline bint part_binary_quick(
     cdef double m_lo[PART]
     cdef double d_lo[PART]
     cdef double e_lo[PART]
-    cdef double inverse[PART]
+    cdef double product_inverse[PART]
     cdef int64_t far = 0
     cdef bint outside = False
     cdef Py_ssize_t i
@@ -1178,11 +1178,13 @@ cdef inline bint part_binary_quick(
         far |= bits_f64(<double>QUICK_LOGIT) - bits_f64(fabs(x[i]))
         quick_exponential(x[i], &scale[i], &w[i], &lo[i])
     for i in range(n):
-        inverse[i] = quick_sums(scale[i], w[i], lo[i], &m[i], &m_lo[i], &d_lo[i], &e_lo[i])
+        product_inverse[i] = quick_sums(
+            scale[i], w[i], lo[i], &m[i], &m_lo[i], &d_lo[i], &e_lo[i]
+        )
     for i in range(n):
         gradient[i] = quick_quotients(
-            x[i], y[i], w[i], lo[i], m[i], m_lo[i], d_lo[i], e_lo[i], inverse[i], factor, factor_lo,
-            hard, &part.r[i], &part.r_lo[i], &part.q[i], &part.rest[i],
+            x[i], y[i], w[i], lo[i], m[i], m_lo[i], d_lo[i], e_lo[i], product_inverse[i], factor,
+            factor_lo, hard, &part.r[i], &part.r_lo[i], &part.q[i], &part.rest[i],
         )
     return outside | (far < 0)
 
@@ -1278,9 +1280,11 @@ cdef inline void row_binary_loss_f32(
     float* gradient
 ) noexcept nogil:
     cdef double e[PIECE]
+    cdef float size
     cdef Py_ssize_t i
     for i in range(n):
-        e[i] = exponential(-300.0 if fabs(x[i]) > 300.0 else -fabs(x[i]))
+        size = fabsf(x[i])
+        e[i] = exponential(-(<float>300.0 if size > 300.0 else size))
     if hard:
         for i in range(n):
             binary_loss_f32(x[i], y[i], e[i], factor, True, &block.loss[i], &gradient[i])
@@ -1329,20 +1333,22 @@ cdef inline double vjp_of_log_softmax(double y, double g, double sum, double sum
 
 cdef inline double exponential_for(real y, double* one, double* rest) noexcept nogil:
     """e**y = (one + rest) times the result, to 2**-58, for y <= 300; float: one to 2**-33."""
-    cdef double x, lowest = -709.0895657128241  # -1023 ln 2, whose scale is exactly 0
+    # -1023 ln 2, whose scale is exactly 0; float: too small to be seen
+    cdef real lowest = -709.0895657128241 if real is double else -600.0
+    cdef real x = lowest if lowest > y else y
     if real is double:
-        x = lowest if lowest > y else y
         return power_of_two(exp_pair(x, magic_of(<double>BIAS_F64), one, rest))
     else:
-        one[0] = short_exponential(-600.0 if -600.0 > y else y)
+        one[0] = short_exponential(x)
         rest[0] = 0
         return 1.0
 
 
 cdef inline double quick_softmax_vjp(
-    real y, real g, double dot, double dot_lo
+    real y, real g, double dot, double dot_lo, int64_t* doubt
 ) noexcept nogil:
-    """vjp_of_softmax with an error below 0.8 ULP; nan where that takes more care.
+    """vjp_of_softmax with an error below 0.85 ULP where softmax_vjp_holds; if it does not, and dot
+    is a number, doubt becomes negative.
 
     float: in plain double arithmetic; dot_lo is the least size of a difference that dot is good
     enough for.
@@ -1350,31 +1356,55 @@ cdef inline double quick_softmax_vjp(
     cdef double d, err
     if real is double:
         d = two_sum(g, -dot, &err)
-        err = fma(y, d, y * (err - dot_lo))
-        return err if fabs(d) * two_to(48) >= fabs(dot) else NAN
+        doubt[0] |= bits_f64(fabs(d)) - (bits_f64(fabs(dot)) - (<int64_t>48 << 52))
+        return fma(y, d, y * (err - dot_lo))
     else:
         d = <double>g - dot
-        return y * d if fabs(d) >= dot_lo else NAN
+        doubt[0] |= bits_f64(fabs(d)) - bits_f64(dot_lo)
+        return y * d
+
+
+cdef inline bint softmax_vjp_holds(real g, double dot, double dot_lo) noexcept nogil:
+    cdef double size = fabs(g - dot)
+    if real is double:
+        return size * two_to(48) >= fabs(dot)
+    else:
+        return size >= dot_lo
 
 
 cdef inline double quick_log_softmax_vjp(
-    real y, real g, double one, double rest, double scale, double sum, double sum_lo
+    real g, double one, double rest, double scale, double sum, double sum_lo
 ) noexcept nogil:
     """vjp_of_log_softmax likewise, from e**y."""
-    cdef double p, p_lo, d, err, size, least
+    cdef double p, p_lo, d, err
     if real is double:
         p = product(one, rest, sum, sum_lo, &p_lo)
         d = two_sum(g, -(p * scale), &err)
-        d = d + fma(-p_lo, scale, err)
+        return d + fma(-p_lo, scale, err)
+    else:
+        return fma(-one, sum, <double>g)
+
+
+cdef inline bint log_softmax_vjp_holds(real y, real g, real d) noexcept nogil:
+    cdef real size = fabs(g), found = fabs(d), least
+    if real is double:
         # the parts may be subnormal, or have been flushed
         least = two_to(-400) if (y < -200.0) & (y > -1100.0) else 0.0
-        least = fabs(g) if fabs(g) > least else least
-        size = 8.0 * fabs(d)
+        return (8.0 * found >= (size if size > least else least)) & (y <= 300.0)
     else:
-        d = fma(-one, sum, <double>g)
-        least = fabs(<double>g) * two_to(-7)
-        size = fabs(d)
-    return d if (size >= least) & (y <= 300.0) else NAN
+        return (found >= size * <float>0.0078125) & (y <= 300.0)
+
+
+cdef inline void doubt_log(
+    real y, real g, real d, int64_t* doubt, int32_t* doubt_f32
+) noexcept nogil:
+    """Makes one of them negative where log_softmax_vjp_holds may not, by the bits alone."""
+    if real is double:
+        doubt[0] |= bits_f64(fabs(d)) - (bits_f64(fabs(g)) - (<int64_t>3 << 52))
+        doubt[0] |= bits_f64(<double>200.0) - bits_f64(fabs(y))
+    else:
+        doubt_f32[0] |= bits_f32(fabsf(d)) - (bits_f32(fabsf(g)) - (<int32_t>7 << 23))
+        doubt_f32[0] |= bits_f32(<float>300.0) - bits_f32(fabsf(y))
 
 
 cdef inline void add_factor(
@@ -1459,41 +1489,97 @@ cdef inline bint is_rough(bint is_log, double sum, double size) noexcept nogil:
     return is_log and not size <= 512.0 * fabs(sum)
 
 
-cdef inline bint loop_vjp(
+cdef inline bint softmax_vjp_in_float(
+    const float* y, const float* g, Py_ssize_t n, double dot, double least, float* out
+) noexcept nogil:
+    """The products of PART elements in pairs of floats. Whether these are good enough: whether no
+    difference is below least, as in quick_softmax_vjp, and no product but 0 nearly subnormal."""
+    cdef float hi = <float>dot, lo = <float>(dot - <double>hi), d, err
+    cdef int32_t least_d = bits_f32(<float>least), doubt = 0
+    cdef int32_t least_y = bits_f32(<float>(two_to(-120) / least)) - 1
+    cdef Py_ssize_t i
+    if not two_to(-100) <= least <= two_to(20):
+        return False
+    for i in range(n):
+        d = two_sum(g[i], -hi, &err)
+        doubt |= bits_f32(fabsf(d)) - least_d
+        # by the bits: that of the sign is cleared, 0 becomes the largest
+        doubt |= ((bits_f32(fabsf(y[i])) - 1) & 0x7fffffff) - least_y
+        out[i] = fmaf(y[i], d, y[i] * (err - lo))
+    return doubt >= 0
+
+
+cdef inline bint mark_open(
     const real* y, const real* g, Py_ssize_t n, bint is_log, const double* sum,
     const double* sum_lo, int step, real* out
 ) noexcept nogil:
+    """Makes nan what the quick formulas do not hold for; whether there is any."""
+    cdef int64_t any = 0
+    cdef bint holds
+    cdef Py_ssize_t i
+    for i in range(n):
+        if is_log:
+            holds = log_softmax_vjp_holds(y[i], g[i], out[i])
+        else:
+            holds = softmax_vjp_holds(g[i], sum[i * step], sum_lo[i * step])
+        holds = holds & (out[i] == out[i])
+        out[i] = out[i] if holds else NAN
+        any |= 0 if holds else 1
+    return any != 0
+
+
+cdef inline bint loop_vjp(
+    const real* y, const real* g, Py_ssize_t n, bint is_log, const double* sum,
+    const double* sum_lo, int step, bint doubted, real* out
+) noexcept nogil:
+    """doubted: whether a sum may be nan."""
     cdef double one[PART]
     cdef double rest[PART]
     cdef double scale[PART]
-    cdef double d, unused
-    cdef int64_t any = 0
+    cdef double unused
+    cdef real d
+    cdef int64_t doubt
+    cdef int32_t doubt_f32
+    cdef bint any = False, settled = False
     cdef Py_ssize_t i, part, size
     for part in range((n + PART - 1) // PART):
         size = n - part * PART if n - part * PART < PART else PART
+        doubt = 0
+        doubt_f32 = 0
         if is_log:
             for i in range(size):
                 if real is double:
                     scale[i] = exponential_for(y[i], &one[i], &rest[i])
                 else:
                     exponential_for(y[i], &one[i], &unused)
-        for i in range(size):
-            if not is_log:
-                d = quick_softmax_vjp(y[i], g[i], sum[i * step], sum_lo[i * step])
-            elif real is double:
-                d = quick_log_softmax_vjp(
-                    y[i], g[i], one[i], rest[i], scale[i], sum[i * step], sum_lo[i * step]
-                )
-            else:
-                d = quick_log_softmax_vjp(y[i], g[i], one[i], 0.0, 1.0, sum[i * step], 0.0)
-            any |= 0 if d == d else 1
-            out[i] = <real>d
+            for i in range(size):
+                if real is double:
+                    d = quick_log_softmax_vjp(
+                        g[i], one[i], rest[i], scale[i], sum[i * step], sum_lo[i * step]
+                    )
+                else:
+                    d = <real>quick_log_softmax_vjp(
+                        g[i], one[i], 0.0, 1.0, sum[i * step], 0.0
+                    )
+                doubt_log(y[i], g[i], d, &doubt, &doubt_f32)
+                out[i] = d
+        else:
+            if real is float:
+                if step == 0:
+                    settled = softmax_vjp_in_float(y, g, size, sum[0], sum_lo[0], out)
+            if not settled:
+                for i in range(size):
+                    out[i] = <real>quick_softmax_vjp(
+                        y[i], g[i], sum[i * step], sum_lo[i * step], &doubt
+                    )
+        if doubted | (doubt < 0) | (doubt_f32 < 0):
+            any |= mark_open(y, g, size, is_log, sum, sum_lo, step, out)
         y += size
         g += size
         out += size
         sum += size * step
         sum_lo += size * step
-    return any != 0
+    return any
 
 
 cdef inline bint row_vjp(
@@ -1501,12 +1587,13 @@ cdef inline bint row_vjp(
 ) noexcept nogil:
     """One block of the product; out is neither y nor g. Whether elements are left open, nan."""
     cdef double sum = quick_sum(y[0], total.hi), sum_lo = total.lo
+    cdef bint doubted = sum != sum
     if real is float:
         # a plain dot is good to 2**-45.9 of its terms' sizes
         sum_lo = total.size * two_to(-20)
     if is_log:
-        return loop_vjp(y, g, n, True, &sum, &sum_lo, 0, out)
-    return loop_vjp(y, g, n, False, &sum, &sum_lo, 0, out)
+        return loop_vjp(y, g, n, True, &sum, &sum_lo, 0, doubted, out)
+    return loop_vjp(y, g, n, False, &sum, &sum_lo, 0, doubted, out)
 
 
 cdef inline void settle_open(real kind, bint is_log, OpenProducts* open) noexcept nogil:
@@ -1589,6 +1676,7 @@ cdef inline void loop_short_vjp(
     cdef double each_lo[PIECE + 8]
     cdef double own, own_lo
     cdef Py_ssize_t j, w = 0
+    cdef bint doubted = False
     cdef int k
     while w + 8 <= rows:
         short_sums(y + w * n, g + w * n, n, 8, is_log, &sum[w], &sum_lo[w])
@@ -1599,11 +1687,12 @@ cdef inline void loop_short_vjp(
     for w in range(rows):
         own = quick_sum(y[0], sum[w])
         own_lo = sum_lo[w] if real is double else fabs(own) * two_to(-26)
+        doubted |= own != own
         for j in range((n + 7) // 8):
             for k in range(8):
                 each[w * n + j * 8 + k] = own
                 each_lo[w * n + j * 8 + k] = own_lo
-    if loop_vjp(y, g, rows * n, is_log, &each[0], &each_lo[0], 1, out):
+    if loop_vjp(y, g, rows * n, is_log, &each[0], &each_lo[0], 1, doubted, out):
         collect_open(y, g, rows * n, is_log, &sum[0], &sum_lo[0], n, out, open)
 
 

@@ -468,6 +468,25 @@ def test_binary_with_labels(rng, label, reduction, dtype):
 
 
 @dtypes
+@pytest.mark.parametrize("size", [1, 31, 33, 128, 129, 512, 513, 1100])
+def test_sums_of_binary_losses(rng, same_bits, size, dtype):
+    """Also where they are small, and where one element takes another way than its neighbours."""
+    y = rng.integers(0, 2, size).astype(dtype)
+    plain = rng.standard_normal(size) * 3
+    confident = (1 - 2 * y) * -rng.uniform(20, 60, size)
+    far = np.where(np.arange(size) % 300 == size % 300, 250.0, plain)
+    for x in (plain, plain * 1e-3, confident, far):
+        x = x.astype(dtype)
+        for reduction in ("sum", "mean"):
+            loss, gradient = binary(x, y, reduction=reduction, return_grad=True)
+            true_loss, true_gradient = true_binary(x, y, reduction=reduction)
+            assert_below_bound(loss, true_loss, f"{reduction} of {x!r}, {y!r}")
+            assert_below_bound(gradient, true_gradient, f"{reduction} of {x!r}, {y!r}")
+        alone = binary(x, y, reduction="none", return_grad=True)[1]
+        same_bits(binary(x, y, reduction="sum", return_grad=True)[1], alone, "of hard labels")
+
+
+@dtypes
 @pytest.mark.parametrize("weighted", [False, True])
 def test_binary_with_probabilities(rng, weighted, dtype):
     x = np.array([-700.0, -60.0, -46.0, 46.0, 80.0, *(rng.standard_normal(300) * 8)])
@@ -523,6 +542,9 @@ def test_binary_special_values(dtype):
     assert np.array_equal(
         gradient, np.array([0, 1, 0, -1, nan, nan, 0.5], dtype), equal_nan=True
     )
+    # labels that are all 0 or 1 take a way of their own
+    gradient = binary(x[:5], y[:5], reduction="none", return_grad=True)[1]
+    assert np.array_equal(gradient, np.array([0, 1, 0, -1, nan], dtype), equal_nan=True)
 
 
 # --- products with the Jacobian -------------------------------------------------------------------

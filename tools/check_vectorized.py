@@ -120,7 +120,8 @@ KERNELS += [
     Kernel("_loss_kernels_columns_target_quick_f64$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_columns_target_quick_f32$", "f64", "fma", 8, unrolled=True),
     Kernel("_loss_kernels_row_binary_loss$", "f64", "fma", 24, 2),
-    Kernel("_loss_kernels_row_binary_quick$", "f64", "fma", 4, 5),
+    Kernel("_loss_kernels_row_binary_quick$", "f64", "fma", 4, 6),
+    Kernel("_loss_kernels_row_binary_sum$", "f64", "fma", 4, 3),
     Kernel("_loss_kernels_row_binary_loss_f32$", "f64", "fma", 8, 3),
 ]
 KERNELS += [
@@ -130,7 +131,10 @@ KERNELS += [
 ]
 # log-shares are computed in double for both
 KERNELS += [
-    Kernel("fuse_[01]__.*_rows_row_log_softmax", "f64", "add", 2),
+    Kernel(rf"fuse_{version}__.*_rows_row_log_softmax", "f64", "add", 12, unrolled=True)
+    for version in range(2)
+]
+KERNELS += [
     Kernel("fuse_[01]__.*_columns_columns_log_softmax", "f64", "add", 2, unrolled=True),
     Kernel("_rows_row_weighted_sum_exp", "f64", "fma", 8),
 ]

@@ -139,9 +139,13 @@ cdef inline void short_log_sums(
     cdef double hi, lo
     cdef Py_ssize_t j
     cdef int w
-    bubble_max(x, stride, n, width, &others[0], &top[0])
+    if real is double:
+        bubble_max(x, stride, n, width, &others[0], &m[0])
+    else:
+        bubble_max(x, stride, n, width, &others[0], &top[0])
+        for w in range(width):
+            m[w] = top[w]
     for w in range(width):
-        m[w] = top[w]
         s[w] = 0
         c[w] = 0
     fetch_x(ahead, n - 1, 0, 1)
@@ -303,16 +307,14 @@ cdef inline void plain_log_shares(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const LogSums* sums,
     real* y, Py_ssize_t y_stride, const Ahead* ahead
 ) noexcept nogil:
-    cdef double m[WIDTH]
-    cdef double hi[WIDTH]
     cdef Py_ssize_t j
     cdef int w
-    for w in range(width):
-        m[w], hi[w] = sums.maximum[w], sums.hi[w]
     for j in range(n):
         fetch_out(ahead, j, 0, 1)
         for w in range(width):
-            y[j * y_stride + w] = <real>plain_log_share(x[j * stride + w], m[w], hi[w])
+            y[j * y_stride + w] = <real>plain_log_share(
+                x[j * stride + w], sums.maximum[w], sums.hi[w]
+            )
 
 
 cdef inline void columns_plain_log_softmax(

@@ -17,8 +17,12 @@ cdef extern from *:
     #if defined(__F16C__) && defined(__AVX2__)
     #include <immintrin.h>
     static inline ptrdiff_t csmooth_widen_f32(const uint16_t* x, float* y, ptrdiff_t n) {
-        ptrdiff_t i;
-        for (i = 0; i + 8 <= n; i += 8)
+        ptrdiff_t i = 0;
+    #if defined(__AVX512F__)
+        for (; i + 16 <= n; i += 16)
+            _mm512_storeu_ps(y + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)(x + i))));
+    #endif
+        for (; i + 8 <= n; i += 8)
             _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + i))));
         return i;
     }

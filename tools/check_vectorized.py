@@ -129,13 +129,12 @@ KERNELS += [
     for version in range(2)
     for name, least in (("row_vjp", 8), ("rows_vjp", 8), ("settle_open", 16))
 ]
-# log-shares are computed in double for both
 KERNELS += [
-    Kernel(rf"fuse_{version}__.*_rows_row_log_softmax", "f64", "add", 12, unrolled=True)
-    for version in range(2)
+    Kernel(f"fuse_{version}__.*_{name}_log_softmax", dtype, "add", least, unrolled=True)
+    for version, dtype in enumerate(("f32", "f64"))
+    for name, least in (("rows_row", 12), ("columns_columns", 8))
 ]
 KERNELS += [
-    Kernel("fuse_[01]__.*_columns_columns_log_softmax", "f64", "add", 2, unrolled=True),
     Kernel("_rows_row_weighted_sum_exp", "f64", "fma", 8),
 ]
 

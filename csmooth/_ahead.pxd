@@ -4,7 +4,7 @@ Between two blocks of short rows there is too much to do for the processor to lo
 and a whole block fetched at once has to wait for itself. So a few lines are fetched with each
 element of the columns that are being computed.
 """
-from csmooth._kernels cimport Ahead
+from csmooth._kernels cimport Ahead, Lines
 
 cdef extern from *:
     """
@@ -20,21 +20,25 @@ cdef extern from *:
     void fetch_to_write "csmooth_fetch_to_write"(const char* p) noexcept nogil
 
 
+cdef inline void fetch_lines(
+    const Lines* lines, bint to_write, Py_ssize_t j, int part, int parts
+) noexcept nogil:
+    cdef const char* place = lines.start + j * lines.step
+    cdef int i
+    for i in range(part * lines.count // parts, (part + 1) * lines.count // parts):
+        if to_write:
+            fetch_to_write(place + 64 * i)
+        else:
+            fetch(place + 64 * i)
+
+
 cdef inline void fetch_x(const Ahead* ahead, Py_ssize_t j, int part, int parts) noexcept nogil:
     """Fetches a part of the lines of element j; `ahead` may be NULL."""
-    cdef const char* place
-    cdef int i
     if ahead != NULL:
-        place = ahead.x.start + j * ahead.x.step
-        for i in range(part * ahead.x.count // parts, (part + 1) * ahead.x.count // parts):
-            fetch(place + 64 * i)
+        fetch_lines(&ahead.x, False, j, part, parts)
 
 
 cdef inline void fetch_out(const Ahead* ahead, Py_ssize_t j, int part, int parts) noexcept nogil:
     """The same of the results."""
-    cdef const char* place
-    cdef int i
     if ahead != NULL:
-        place = ahead.out.start + j * ahead.out.step
-        for i in range(part * ahead.out.count // parts, (part + 1) * ahead.out.count // parts):
-            fetch_to_write(place + 64 * i)
+        fetch_lines(&ahead.out, True, j, part, parts)

@@ -55,18 +55,18 @@ cdef inline void columns_max(
 cdef inline void columns_sum_exp(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier,
     const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
-    real* terms_hi, real* terms_lo
+    real* terms_hi, real* terms_lo, const Ahead* ahead
 ) noexcept nogil:
     """Scaled sums s_hi + s_lo; terms are stored WIDTH apart unless terms_hi is NULL."""
     if terms_hi != NULL:
         columns_kept_sum_exp(
             x, stride, n, width, tier, PAIRS, origin, magic, lowest, s_hi, s_lo, terms_hi,
-            terms_lo, WIDTH, <const Ahead*>NULL,
+            terms_lo, WIDTH, ahead,
         )
     else:
         columns_kept_sum_exp(
             x, stride, n, width, tier, NOTHING, origin, magic, lowest, s_hi, s_lo, terms_hi,
-            terms_lo, WIDTH, <const Ahead*>NULL,
+            terms_lo, WIDTH, ahead,
         )
 
 
@@ -171,7 +171,7 @@ cdef inline void columns_kept_sum_exp(
 
 cdef inline void columns_tier_log_sum(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int tier, const real* m,
-    LogSums* results
+    LogSums* results, const Ahead* ahead
 ) noexcept nogil:
     cdef real origin[WIDTH]
     cdef real magic[WIDTH]
@@ -195,7 +195,7 @@ cdef inline void columns_tier_log_sum(
             own_hi[w], own_lo[w] = max_hi[w], max_lo[w]
     columns_sum_exp(
         x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-        <real*>NULL, <real*>NULL,
+        <real*>NULL, <real*>NULL, ahead,
     )
     for w in range(width):
         results.maximum[w] = m[w]
@@ -207,16 +207,16 @@ cdef inline void columns_tier_log_sum(
 
 cdef inline void columns_log_sum(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
-    LogSums* results
+    LogSums* results, const Ahead* ahead
 ) noexcept nogil:
     if accurate and width == WIDTH and real is float:
-        columns_tier_log_sum(x, stride, n, WIDTH, ACCURATE, m, results)
+        columns_tier_log_sum(x, stride, n, WIDTH, ACCURATE, m, results, ahead)
     elif accurate:
-        columns_tier_log_sum(x, stride, n, width, ACCURATE, m, results)
+        columns_tier_log_sum(x, stride, n, width, ACCURATE, m, results, ahead)
     elif width == WIDTH and real is float:
-        columns_tier_log_sum(x, stride, n, WIDTH, FAST, m, results)
+        columns_tier_log_sum(x, stride, n, WIDTH, FAST, m, results, ahead)
     else:
-        columns_tier_log_sum(x, stride, n, width, FAST, m, results)
+        columns_tier_log_sum(x, stride, n, width, FAST, m, results, ahead)
 
 
 cdef inline void columns_tier_softmax(
@@ -242,9 +242,9 @@ cdef inline void columns_tier_softmax(
         origin[w] = origin_of(m[w])
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &unused, &unused, &unused)
     if kept:
-        columns_kept_sum_exp(
-            x, stride, n, width, tier, PAIRS, &origin[0], &magic[0], &lowest[0], &s_hi[0],
-            &s_lo[0], &terms_hi[0], &terms_lo[0], WIDTH, ahead,
+        columns_sum_exp(
+            x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            &terms_hi[0], &terms_lo[0], ahead,
         )
     elif packed:
         columns_kept_sum_exp(
@@ -259,7 +259,7 @@ cdef inline void columns_tier_softmax(
     else:
         columns_sum_exp(
             x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            <real*>NULL, <real*>NULL,
+            <real*>NULL, <real*>NULL, ahead,
         )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])

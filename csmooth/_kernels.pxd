@@ -325,11 +325,11 @@ ctypedef struct Kernels:
 
     void (*columns_log_sum_f64)(
         const double* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const double* m,
-        LogSums* results
+        LogSums* results, const Ahead* ahead
     ) noexcept nogil
     void (*columns_log_sum_f32)(
         const float* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const float* m,
-        LogSums* results
+        LogSums* results, const Ahead* ahead
     ) noexcept nogil
 
     void (*columns_softmax_f64)(

@@ -190,12 +190,12 @@ cdef inline void columns_target(
     if terms_hi != NULL:
         columns_sum_exp(
             x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            terms_hi, terms_lo,
+            terms_hi, terms_lo, <const Ahead*>NULL,
         )
     else:
         columns_sum_exp(
             x, stride, n, width, SHARES, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            <real*>NULL, <real*>NULL,
+            <real*>NULL, <real*>NULL, <const Ahead*>NULL,
         )
     for w in range(width):
         own[w] = x[block.target[w] * stride + w]
@@ -798,7 +798,7 @@ cdef inline void columns_soft(
         shift_of(m[w], origin[w], &magic[w], &lowest[w], &max_hi[w], &max_lo[w], &unused)
     columns_sum_exp(
         x, WIDTH, n, width, True, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-        &terms_hi[0], &terms_lo[0],
+        &terms_hi[0], &terms_lo[0], <const Ahead*>NULL,
     )
     for j in range(n):
         weight = weights[j] if weights != NULL else 1.0

@@ -336,12 +336,12 @@ cdef inline Row row_at(const Task* task, Py_ssize_t index) noexcept nogil:
 
 cdef inline void sum_columns(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, bint accurate, const real* m,
-    LogSums* sums
+    LogSums* sums, const Ahead* ahead
 ) noexcept nogil:
     if real is double:
-        kernels.columns_log_sum_f64(x, stride, n, width, accurate, m, sums)
+        kernels.columns_log_sum_f64(x, stride, n, width, accurate, m, sums, ahead)
     else:
-        kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums)
+        kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums, ahead)
 
 
 cdef inline int count_open(
@@ -359,7 +359,7 @@ cdef inline int count_open(
 
 cdef void log_sum_columns(
     const Task* task, Py_ssize_t first, const real* x, Py_ssize_t stride, int width, const real* m,
-    LogSums* sums
+    LogSums* sums, const Ahead* ahead
 ) noexcept nogil:
     """log_sum_of_row of columns."""
     cdef real buffer[BLOCK]
@@ -370,10 +370,10 @@ cdef void log_sum_columns(
     cdef Row row
     cdef int w, count
     cdef bint fast = begins_fast(task)
-    sum_columns(x, stride, task.rows.length, width, not fast, m, sums)
+    sum_columns(x, stride, task.rows.length, width, not fast, m, sums, ahead)
     count = count_open(<real>0, task, sums, width, not fast, &is_open[0])
     if fast and count > width // FEW:
-        sum_columns(x, stride, task.rows.length, width, True, m, &accurate)
+        sum_columns(x, stride, task.rows.length, width, True, m, &accurate, NULL)
         count_open(<real>0, task, &accurate, width, True, &still_open[0])
         for w in range(width):
             if is_open[w]:
@@ -508,7 +508,7 @@ cdef void solve_columns(
             solve_own_row(task, &row)
         return
     if (task.reduces or task.is_log) and not short_logs:
-        log_sum_columns(task, first, x, x_stride, width, &m[0], &sums)
+        log_sum_columns(task, first, x, x_stride, width, &m[0], &sums, &ahead)
     if task.reduces:
         reduce_columns(task, first, x, x_stride, width, &sums, pending)
         return

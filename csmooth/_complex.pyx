@@ -20,7 +20,7 @@ from csmooth._kernels cimport (
     ComplexLogSums,
     ComplexSums,
 )
-from csmooth._status cimport raised, restore
+from csmooth._status cimport restore_vector_flags, vector_flags
 
 import numpy as np
 
@@ -234,7 +234,7 @@ cdef class ComplexRows:
         cdef Py_ssize_t n = self.a.shape[1]
         cdef int w, width, before
         with nogil:
-            before = raised()
+            before = vector_flags()
             while start < stop:
                 width = <int>min(WIDTH, stop - start) if n <= COMPLEX_SHORT else 1
                 for w in range(width):
@@ -254,7 +254,7 @@ cdef class ComplexRows:
                     self.result[start + w, 2] = results[w].real
                     self.result[start + w, 3] = results[w].imaginary
                 start += width
-            restore(before)
+            restore_vector_flags(before)
 
     def columns(self):
         """Logarithm of the absolute value, angle, real and imaginary part of S / |S|."""

@@ -34,7 +34,7 @@ from csmooth._solve cimport (
     origin_for, output_block, pack_rows, packs_terms, set_direct, shift_to, store, sum_of,
     sum_of_rest, take_census,
 )
-from csmooth._status cimport raised, restore
+from csmooth._status cimport restore_vector_flags, vector_flags
 
 import math
 import operator
@@ -1369,10 +1369,10 @@ cdef inline void compute_chunk(const LossTask* call, Py_ssize_t start) noexcept 
 cdef void compute_chunks(void* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     """Computes the chunks start ... stop and leaves the floating-point status as it was."""
     cdef Py_ssize_t chunk
-    cdef int before = raised()
+    cdef int before = vector_flags()
     for chunk in range(start, stop):
         compute_chunk(<const LossTask*>call, chunk * (<const LossTask*>call).chunk)
-    restore(before)
+    restore_vector_flags(before)
 
 
 cdef class Call:

@@ -28,7 +28,7 @@ from csmooth._solve cimport (
     set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census, tier_of_shares,
     unpack_packed, weighted_log_sum,
 )
-from csmooth._status cimport raised, restore
+from csmooth._status cimport restore_vector_flags, vector_flags
 
 import math
 
@@ -792,12 +792,12 @@ cdef void solve_rows(real kind, const Task* task, Py_ssize_t start, Py_ssize_t s
 
 cdef void solve_quietly(const Task* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     """Solves the rows and leaves this thread's floating-point status as it was."""
-    cdef int before = raised()
+    cdef int before = vector_flags()
     if task.single:
         solve_rows(<float>0, task, start, stop)
     else:
         solve_rows(<double>0, task, start, stop)
-    restore(before)
+    restore_vector_flags(before)
 
 
 cdef void solve_part(void* task, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
@@ -1199,6 +1199,19 @@ cdef bint is_plain_row(x, axis) noexcept:
     )
 
 
+cdef inline void describe_plain_operand(
+    Operand* operand, const char* data, int number
+) noexcept nogil:
+    operand.data = <char*>data
+    operand.type_number = number
+    operand.swapped = False
+    operand.aligned = True
+    operand.outer_strides[0] = 0
+    operand.inner_strides[0] = (
+        8 if number == cnp.NPY_DOUBLE else 4 if number == cnp.NPY_FLOAT else 2
+    )
+
+
 cdef void describe_plain_row(
     Task* task, const char* x, Py_ssize_t n, int number, char* out, bint reduces, bint is_log
 ) noexcept nogil:
@@ -1212,20 +1225,13 @@ cdef void describe_plain_row(
     task.rows.length = n
     task.rows.outer_shape[0] = 1
     task.rows.inner_shape[0] = n
-    task.x.data = <char*>x
-    task.x.type_number = number
-    task.x.swapped = False
-    task.x.aligned = True
-    task.x.outer_strides[0] = 0
-    task.x.inner_strides[0] = (
-        8 if number == cnp.NPY_DOUBLE else 4 if number == cnp.NPY_FLOAT else 2
-    )
+    describe_plain_operand(&task.x, x, number)
+    describe_plain_operand(&task.out, out, number)
     task.mask.data = task.weights.data = task.sign.data = NULL
     task.crew = NULL
     choose_arithmetic(task, task.rounds)
     set_direct(&task.x, task)
-    task.out = task.x
-    task.out.data = out
+    set_direct(&task.out, task)
 
 
 cdef void solve_plain_row(

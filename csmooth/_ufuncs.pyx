@@ -7,6 +7,7 @@ accurate one, in double; rounded to the output's type. Functions of one float16 
 table of all their results as well.
 """
 cimport numpy as cnp
+from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
@@ -57,11 +58,15 @@ cdef extern from "numpy/ufuncobject.h":
     ctypedef object (*vectorcallfunc)(object, PyObject* const*, size_t, PyObject*)
     ctypedef struct PyUFuncObject:
         int nin
+        void** data
         vectorcallfunc vectorcall
     int PyUFunc_RegisterLoopForType(
         PyUFuncObject* ufunc, int type_number, cnp.PyUFuncGenericFunction function,
         const int* types, void* data
     ) except -1
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_Scalar(void* data, cnp.dtype type, object base)
 
 cdef extern from "<fenv.h>" nogil:
     ctypedef struct fenv_t:
@@ -98,6 +103,7 @@ cdef enum:
 
 cdef struct Loop:
     # what a loop of a ufunc has to know
+    bint (*map)(const Loop*, char**, Py_ssize_t, const cnp.npy_intp*) noexcept nogil
     int function
     int arguments
     bint checks          # whether a nan from numbers is a domain error
@@ -242,19 +248,18 @@ cdef inline void run_unary(
         start += n
 
 
-cdef void loop_unary(
-    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+cdef bint map_unary(
+    const Loop* loop, char** args, Py_ssize_t n, const cnp.npy_intp* steps
 ) noexcept nogil:
-    cdef const Loop* loop = <const Loop*>data
+    """The value tells whether there is a domain error. The thread's status stays as it is."""
     cdef bint invalid = False
     cdef int before = vector_flags()
     if loop.type.type_number == cnp.NPY_DOUBLE:
-        run_unary(loop, args, dimensions[0], steps, &invalid, <double>0)
+        run_unary(loop, args, n, steps, &invalid, <double>0)
     else:
-        run_unary(loop, args, dimensions[0], steps, &invalid, <float>0)
+        run_unary(loop, args, n, steps, &invalid, <float>0)
     restore_vector_flags(before)
-    if invalid:
-        feraiseexcept(FE_INVALID)
+    return invalid
 
 
 cdef inline uint16_t infinity_of(const Loop* loop) noexcept nogil:
@@ -265,7 +270,6 @@ cdef void make_table(const Loop* loop) noexcept nogil:
     """In place: arguments are the places themselves. The caller's rounding direction and treatment
     of subnormal numbers are not to stay in the table."""
     cdef char* args[2]
-    cdef cnp.npy_intp size = TABLE_SIZE
     cdef cnp.npy_intp steps[2]
     cdef fenv_t environment
     cdef int i
@@ -275,35 +279,32 @@ cdef void make_table(const Loop* loop) noexcept nogil:
     steps[0] = steps[1] = sizeof(uint16_t)
     fegetenv(&environment)
     fesetenv(FE_DFL_ENV)
-    loop_unary(args, &size, steps, <void*>loop)
+    map_unary(loop, args, TABLE_SIZE, steps)
     fesetenv(&environment)
     if loop.checks:
         mark_errors(loop.table, infinity_of(loop))
     declare_ready(loop.table)
 
 
-cdef void loop_halves(
-    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+cdef bint map_halves(
+    const Loop* loop, char** args, Py_ssize_t total, const cnp.npy_intp* steps
 ) noexcept nogil:
-    """float16 and bfloat16: from the table where there is one."""
-    cdef const Loop* loop = <const Loop*>data
+    """map_unary of float16 and bfloat16: from the table where there is one."""
     cdef Py_ssize_t chunk, start, n
     cdef bint invalid = False
     cdef char* p
     if not is_ready(loop.table):
-        if not is_due(loop.table, dimensions[0]):
-            loop_unary(args, dimensions, steps, data)
-            return
+        if not is_due(loop.table, total):
+            return map_unary(loop, args, total, steps)
         make_table(loop)
-    for chunk in range((dimensions[0] + LONG_CHUNK - 1) // LONG_CHUNK):
+    for chunk in range((total + LONG_CHUNK - 1) // LONG_CHUNK):
         start = chunk * LONG_CHUNK
-        n = min(<Py_ssize_t>LONG_CHUNK, dimensions[0] - start)
+        n = min(<Py_ssize_t>LONG_CHUNK, total - start)
         p = args[1] + start * steps[1]
         look_up(loop.table, args[0] + start * steps[0], steps[0], p, steps[1], n)
         if loop.checks:
             invalid |= clear_errors(p, steps[1], n, infinity_of(loop))
-    if invalid:
-        feraiseexcept(FE_INVALID)
+    return invalid
 
 
 cdef double settle(int function, double x, double y, bint rounds) noexcept nogil:
@@ -420,18 +421,26 @@ cdef inline void run_binary(
         start += n
 
 
-cdef void loop_binary(
-    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+cdef bint map_binary(
+    const Loop* loop, char** args, Py_ssize_t n, const cnp.npy_intp* steps
 ) noexcept nogil:
-    cdef const Loop* loop = <const Loop*>data
+    """As map_unary."""
     cdef bint invalid = False
     cdef int before = vector_flags()
     if loop.type.type_number == cnp.NPY_DOUBLE:
-        run_binary(loop, args, dimensions[0], steps, &invalid, <double>0)
+        run_binary(loop, args, n, steps, &invalid, <double>0)
     else:
-        run_binary(loop, args, dimensions[0], steps, &invalid, <float>0)
+        run_binary(loop, args, n, steps, &invalid, <float>0)
     restore_vector_flags(before)
-    if invalid:
+    return invalid
+
+
+cdef void loop_real(
+    char** args, const cnp.npy_intp* dimensions, const cnp.npy_intp* steps, void* data
+) noexcept nogil:
+    """The loop that NumPy calls for float16, bfloat16, float32 and float64."""
+    cdef const Loop* loop = <const Loop*>data
+    if loop.map(loop, args, dimensions[0], steps):
         feraiseexcept(FE_INVALID)
 
 
@@ -467,7 +476,7 @@ cdef void loop_complex(
     """logaddexp of complex numbers, some pairs at a time."""
     cdef const Loop* loop = <const Loop*>data
     cdef bint single = loop.type.type_number == cnp.NPY_CFLOAT
-    cdef int before = raised()
+    cdef int before = vector_flags()
     cdef ComplexLogSum results[WIDTH]
     cdef ComplexRow rows[WIDTH]
     cdef double terms[WIDTH][4]
@@ -496,10 +505,12 @@ cdef void loop_complex(
                 (<double*>place)[0] = results[w].log_size
                 (<double*>place)[1] = results[w].angle
         start += width
-    restore(before)
+    restore_vector_flags(before)
 
 
 cdef vectorcallfunc numpy_call  # of every ufunc
+cdef type float64 = np.float64
+cdef cnp.dtype float64_dtype = np.dtype(np.float64)
 
 
 cdef inline bint reads_first(PyObject* x):
@@ -512,10 +523,89 @@ cdef inline bint reads_first(PyObject* x):
     return is_foreign(<object>x)
 
 
+cdef inline bint are_plain(PyObject* const* args, Py_ssize_t count):
+    """Whether all are small contiguous arrays of one shape, and one type that is a float."""
+    cdef cnp.ndarray x, first
+    cdef int number
+    cdef Py_ssize_t i
+    for i in range(count):
+        if not cnp.PyArray_CheckExact(<object>args[i]):
+            return False
+        x = <cnp.ndarray>args[i]
+        number = cnp.PyArray_TYPE(x)
+        if not (
+            (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT or number == cnp.NPY_FLOAT16)
+            and x.ndim > 0 and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_SIZE(x) <= CHUNK
+        ):
+            return False
+        if i > 0:
+            first = <cnp.ndarray>args[0]
+            if number != cnp.PyArray_TYPE(first) or not cnp.PyArray_SAMESHAPE(x, first):
+                return False
+    return True
+
+
+cdef inline bint are_numbers(PyObject* const* args, Py_ssize_t count):
+    """Whether all are of Python's float or numpy.float64."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        if type(<object>args[i]) is not float and type(<object>args[i]) is not float64:
+            return False
+    return True
+
+
+cdef inline bint map_plain(
+    const PyUFuncObject* ufunc, int number, char** places, Py_ssize_t n, int size
+):
+    """The results of n arguments, one behind the other; whether there is a domain error."""
+    cdef const Loop* loop = <const Loop*>ufunc.data[0]
+    cdef cnp.npy_intp[3] steps = [size, size, size]
+    while loop.type.type_number != number:
+        loop += 1
+    return loop.map(loop, places, n, steps)
+
+
+cdef object array_call(const PyUFuncObject* ufunc, PyObject* const* args):
+    """The call on arrays that are plain; None if NumPy has to speak of a domain error."""
+    cdef cnp.ndarray x = <cnp.ndarray>args[0]
+    cdef int i, number = cnp.PyArray_TYPE(x)
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), number, 0)
+    cdef char* places[3]
+    for i in range(ufunc.nin):
+        places[i] = cnp.PyArray_BYTES(<cnp.ndarray>args[i])
+    places[ufunc.nin] = cnp.PyArray_BYTES(out)
+    if map_plain(ufunc, number, places, cnp.PyArray_SIZE(x), cnp.PyArray_ITEMSIZE(x)):
+        return None
+    return out
+
+
+cdef object number_call(const PyUFuncObject* ufunc, PyObject* const* args):
+    """The same on numbers."""
+    cdef double values[3]
+    cdef char* places[3]
+    cdef int i
+    for i in range(ufunc.nin + 1):
+        places[i] = <char*>&values[i]
+        if i < ufunc.nin:
+            values[i] = PyFloat_AS_DOUBLE(<object>args[i])
+    if map_plain(ufunc, cnp.NPY_DOUBLE, places, 1, sizeof(double)):
+        return None
+    return PyArray_Scalar(&values[ufunc.nin], float64_dtype, None)
+
+
 cdef object call_ufunc(object ufunc, PyObject* const* args, size_t count, PyObject* names):
     """NumPy's call; arrays of other libraries are made NumPy's first, so that the result is one."""
     cdef Py_ssize_t i, given = PyVectorcall_NARGS(count)
     cdef Py_ssize_t inputs = min(<Py_ssize_t>(<PyUFuncObject*>ufunc).nin, given)
+    cdef object result = None
+    if names == NULL and given == (<PyUFuncObject*>ufunc).nin:
+        # without what NumPy's call costs
+        if are_plain(args, given):
+            result = array_call(<PyUFuncObject*>ufunc, args)
+        elif are_numbers(args, given):
+            result = number_call(<PyUFuncObject*>ufunc, args)
+        if result is not None:
+            return result
     for i in range(inputs):
         if reads_first(args[i]):
             break
@@ -594,11 +684,11 @@ cdef make_ufunc(str name, int arguments, int function, bint checks, identity):
         number = NUMBERS[2 - i if arguments == 1 and i < 3 else i]
         loops[place][i] = <cnp.PyUFuncGenericFunction>(
             loop_complex if number in (cnp.NPY_CFLOAT, cnp.NPY_CDOUBLE)
-            else loop_longdouble if number == cnp.NPY_LONGDOUBLE
-            else loop_binary if arguments == 2
-            else loop_halves if number in (cnp.NPY_FLOAT16, BFLOAT16) else loop_unary
+            else loop_longdouble if number == cnp.NPY_LONGDOUBLE else loop_real
         )
+        loop_table[place][i].map = map_binary if arguments == 2 else map_unary
         if arguments == 1 and number in (cnp.NPY_FLOAT16, BFLOAT16):
+            loop_table[place][i].map = map_halves
             loop_table[place][i].table = &tables_of[place][number == BFLOAT16]
         loop_table[place][i].arguments = arguments
         for k in range(arguments + 1):

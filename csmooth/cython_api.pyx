@@ -23,13 +23,13 @@ from csmooth._kernels cimport (
     EXPIT, INV_SOFTPLUS, LOG1MEXP, LOG_EXPIT, LOGADDEXP, LOGIT, LOGSUBEXP, SILU, SOFTPLUS,
 )
 from csmooth._reductions cimport solve_plain_row
-from csmooth._status cimport FE_INVALID, feraiseexcept, raised, restore
+from csmooth._status cimport FE_INVALID, feraiseexcept, restore_vector_flags, vector_flags
 from csmooth._ufuncs cimport settle
 
 
 cdef inline real unary(int function, real x, bint checks) noexcept nogil:
     """The element-wise function of one number, in the steps of run_unary in _ufuncs.pyx."""
-    cdef int before = raised()
+    cdef int before = vector_flags()
     cdef double wide = x, value
     cdef int32_t mark
     cdef bint open
@@ -41,7 +41,7 @@ cdef inline real unary(int function, real x, bint checks) noexcept nogil:
     if open:
         kernels.map_unary(function, &wide, &value, 1, real is float)
         y = <real>value
-    restore(before)
+    restore_vector_flags(before)
     if checks and y != y and x == x:
         feraiseexcept(FE_INVALID)
     return y if y == y else NAN  # always the same one
@@ -49,7 +49,7 @@ cdef inline real unary(int function, real x, bint checks) noexcept nogil:
 
 cdef inline real binary(int function, real x, real y, bint checks) noexcept nogil:
     """The same for two numbers, in the steps of run_binary."""
-    cdef int before = raised()
+    cdef int before = vector_flags()
     cdef double wide_x = x, wide_y = y, value, unsettled
     cdef int32_t mark
     cdef bint open
@@ -63,7 +63,7 @@ cdef inline real binary(int function, real x, real y, bint checks) noexcept nogi
         if unsettled != 0:
             value = settle(function, wide_x, wide_y, real is float)
         z = <real>value
-    restore(before)
+    restore_vector_flags(before)
     if checks and z != z and x == x and y == y:
         feraiseexcept(FE_INVALID)
     return z if z == z else NAN

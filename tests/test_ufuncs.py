@@ -153,6 +153,97 @@ def test_domain_errors(name, args, dtype):
     assert np.isnan(nans)
 
 
+def laid_out(x, way):
+    """The elements of x where a call finds them plain, and where it only nearly does."""
+    match way:
+        case "plain" | "broadcast":
+            return x
+        case "2-D":
+            return x.reshape(4, -1)
+        case "empty":
+            return x[:0].reshape(0, 3)
+        case "0-d":
+            return x[3:4].reshape(())
+        case "long":
+            return np.resize(x, 1000)
+        case "read-only":
+            x = x.copy()
+            x.flags.writeable = False
+            return x
+        case "subclass":
+            return x.view(np.recarray)
+        case "Fortran order":
+            return np.asfortranarray(x.reshape(4, -1))
+        case "strided":
+            return np.repeat(x, 2)[::2]
+        case "swapped":
+            return x.astype(x.dtype.newbyteorder())
+        case "number":
+            return x[5]
+        case "float":
+            return float(x[5])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("way", [
+    "plain", "2-D", "empty", "0-d", "long", "read-only", "subclass", "Fortran order", "strided",
+    "swapped", "number", "float", "broadcast",
+])  # fmt: skip
+def test_plain_calls_are_numpys(name, dtype, way, rng):
+    """Small arrays and numbers do not go through NumPy's call, unless there is a keyword."""
+    function = getattr(csmooth, name)
+    args = [laid_out(x, way) for x in arguments(name, 40, dtype, rng)]
+    if way == "broadcast" and name in BINARY:
+        args[0] = np.stack([args[0]] * 3)
+    got, expected = function(*args), function(*args, out=None)
+    assert type(got) is type(expected)
+    assert (got.dtype, got.shape, got.strides) == (
+        expected.dtype, expected.shape, expected.strides,
+    )  # fmt: skip
+    np.testing.assert_array_equal(bits(got), bits(expected))
+    if isinstance(got, np.ndarray):
+        assert got.flags.writeable
+        assert not any(np.shares_memory(got, x) for x in args)
+
+
+@pytest.mark.parametrize("given", ["array", "number", "float"])
+@pytest.mark.parametrize("name", ["logit", "inv_softplus", "log1mexp", "logsubexp"])
+def test_plain_calls_tell_domain_errors_as_numpy_does(name, given):
+    function = getattr(csmooth, name)
+    outside = {"logit": [2.0], "inv_softplus": [-1.0], "log1mexp": [1.0], "logsubexp": [1.0, 2.0]}
+    kinds = {"array": lambda v: np.array([0.0, v]), "number": np.float64, "float": float}
+    args = [kinds[given](v) for v in outside[name]]
+    with pytest.warns(RuntimeWarning, match=f"invalid value encountered in {name}"):
+        assert np.isnan(np.ravel(function(*args))[-1])
+    told = []
+    with np.errstate(invalid="call", call=lambda *what: told.append(what)):
+        function(*args)
+    assert told == [("invalid value", 8)]
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(*args)
+
+
+def test_plain_calls_leave_the_rest_to_numpy():
+    class Number(float):
+        pass
+
+    assert type(csmooth.expit(Number(0.0))) is np.float64
+    assert csmooth.expit(np.float32(0.0)).dtype == np.float32
+    assert csmooth.expit(True).dtype == np.float64
+    assert csmooth.logaddexp(np.zeros(3, "float32"), 0.0).dtype == np.float32
+    assert csmooth.logaddexp(np.zeros(3, "float32"), np.float64(0.0)).dtype == np.float64
+    assert csmooth.logaddexp(np.zeros(3), np.zeros(1)).shape == (3,)
+    with pytest.raises(TypeError, match="expit"):
+        csmooth.expit()
+    with pytest.raises(ValueError, match="broadcast"):
+        csmooth.logaddexp(np.zeros(3), np.zeros(4))
+    out = np.zeros(3)
+    assert csmooth.expit(np.zeros(3), out) is out
+    assert out.tolist() == [0.5] * 3
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_wherever_an_element_lies(name, dtype, rng):

@@ -47,8 +47,8 @@ from csmooth._kernels cimport (
 )
 from csmooth._quick cimport exponential, positive_part
 from csmooth._rows cimport (
-    add_block, add_pair, inverse, kept_lo, log_sum_of, log_sum_without, offset_of, origin_of,
-    scaled_exp, scaled_share, share, shift_of, split, term_of, unscaled,
+    add_block, add_pair, fold_lanes, inverse, kept_lo, log_sum_of, log_sum_without, offset_of,
+    origin_of, scaled_exp, scaled_share, share, shift_of, split, term_of, unscaled,
 )
 
 cdef extern from "_coefficients.h" nogil:
@@ -523,15 +523,6 @@ cdef inline void add_product(double a, double b, double* s, double* c) noexcept 
     add_pair(p, fma(a, b, -p), s, c)
 
 
-cdef inline void fold_lanes(double* s, double* c, PairSum* total) noexcept nogil:
-    cdef int lane, half = LANES_F64 // 2
-    while half > 0:
-        for lane in range(half):
-            add_pair(s[lane + half], c[lane + half], &s[lane], &c[lane])
-        half //= 2
-    add_block(s[0], c[0], &total.hi, &total.lo)
-
-
 cdef inline void row_sum_pairs(
     const double* hi, const double* lo, Py_ssize_t n, PairSum* total
 ) noexcept nogil:
@@ -549,7 +540,7 @@ cdef inline void row_sum_pairs(
     for i in range(n - n % LANES_F64, n):
         lane = <int>(i % LANES_F64)
         add_pair(hi[i], lo[i], &s[lane], &c[lane])
-    fold_lanes(&s[0], &c[0], total)
+    fold_lanes(&s[0], &c[0], LANES_F64, total)
 
 
 cdef inline void row_sum_plain(const double* x, Py_ssize_t n, PairSum* total) noexcept nogil:
@@ -566,7 +557,7 @@ cdef inline void row_sum_plain(const double* x, Py_ssize_t n, PairSum* total) no
             s[lane] = s[lane] + x[i * LANES_F64 + lane]
     for i in range(n - n % LANES_F64, n):
         s[i % LANES_F64] += x[i]
-    fold_lanes(&s[0], &c[0], total)
+    fold_lanes(&s[0], &c[0], LANES_F64, total)
 
 
 cdef inline void clear_columns(double* s, double* c, int used) noexcept nogil:
@@ -660,7 +651,7 @@ cdef inline void row_soft_sums(
         lane = <int>(i % LANES_F64)
         soft_term(x[i], q[i], q_lo[i], m, &hi, &lo)
         add_pair(hi, lo, &s[lane], &c[lane])
-    fold_lanes(&s[0], &c[0], distance)
+    fold_lanes(&s[0], &c[0], LANES_F64, distance)
 
 
 cdef inline void row_soft_loss(
@@ -1268,7 +1259,7 @@ cdef inline bint row_binary_sum(
         s[lane] = s[lane] - FIRST
     own.hi = 0
     own.lo = 0
-    fold_lanes(&s[0], &c[0], &own)
+    fold_lanes(&s[0], &c[0], LANES_F64, &own)
     if not own.hi >= two_to(-20):
         return False
     add_block(own.hi, own.lo, &total.hi, &total.lo)

@@ -417,16 +417,23 @@ cdef inline void lane_max(const real* x, Py_ssize_t n, real* m) noexcept nogil:
         m[lane] = top[lane]
 
 
+cdef inline void fold_max(real* m, int half) noexcept nogil:
+    """The maxima of twice so many lanes in the lower half. A number known to the compiler leaves
+    them in registers."""
+    cdef int lane
+    for lane in range(half):
+        m[lane] = greater(m[lane + half], m[lane])
+
+
 cdef inline real row_max(const real* x, Py_ssize_t n) noexcept nogil:
     """Maximum of a block, ignoring nan; -inf for none."""
     cdef real m[MAX_LANES]
-    cdef int lane, half = MAX_LANES // 2
     lane_max(x, n, &m[0])
-    while half > 0:
-        for lane in range(half):
-            m[lane] = greater(m[lane + half], m[lane])
-        half //= 2
-    return m[0]
+    fold_max(&m[0], 16)
+    fold_max(&m[0], 8)
+    fold_max(&m[0], 4)
+    fold_max(&m[0], 2)
+    return greater(m[1], m[0])
 
 
 cdef inline void row_shift(real m, real origin, RowShift* shift) noexcept nogil:
@@ -652,6 +659,25 @@ cdef inline void row_lane_terms(
             terms_lo[lane] = few_lo[lane]
 
 
+cdef inline void fold_sums(double* s, real* c, int half) noexcept nogil:
+    """Adds the upper half of twice so many lanes to the lower one, as fold_max."""
+    cdef int lane
+    for lane in range(half):
+        add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
+
+
+cdef inline void fold_lanes(double* s, real* c, int lanes, PairSum* total) noexcept nogil:
+    """Adds the sums of 8, 16 or 32 lanes to the total."""
+    if lanes > 16:
+        fold_sums(s, c, 16)
+    if lanes > 8:
+        fold_sums(s, c, 8)
+    fold_sums(s, c, 4)
+    fold_sums(s, c, 2)
+    fold_sums(s, c, 1)
+    add_block(s[0], c[0], &total.hi, &total.lo)
+
+
 cdef inline void row_block_sum(
     const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, PairSum* total,
     real* terms_hi, real* terms_lo, real* m
@@ -663,16 +689,11 @@ cdef inline void row_block_sum(
     """
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
-    cdef int lane, half = lanes_of(x[0]) // 2
     if keeps == NOTHING:
         row_lane_sums(x, n, shift, tier, &s[0], &c[0], m)
     else:
         row_lane_terms(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo)
-    while half > 0:
-        for lane in range(half):
-            add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
-        half //= 2
-    add_block(s[0], c[0], &total.hi, &total.lo)
+    fold_lanes(&s[0], &c[0], lanes_of(x[0]), total)
 
 
 cdef inline bint row_parts(const real* x, Py_ssize_t n, RowPart* parts) noexcept nogil:
@@ -1079,16 +1100,12 @@ cdef inline void lane_sums_of_rows(
 
 cdef inline void combine_lanes(double* s, real* c, PairSum* total) noexcept nogil:
     """The row's sum from what lane_sums_of_row leaves."""
-    cdef int lane, half = PART // 2
+    cdef int lane
     for lane in range(PART):
         add_lane(s[GROUP * PART + lane], c[GROUP * PART + lane], &s[lane], &c[lane])
-    while half > 0:
-        for lane in range(half):
-            add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
-        half //= 2
     total.hi = 0
     total.lo = 0
-    add_block(s[0], c[0], &total.hi, &total.lo)
+    fold_lanes(s, c, PART, total)
 
 
 cdef inline void combine_lanes_of_rows(

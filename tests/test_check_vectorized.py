@@ -152,3 +152,20 @@ def test_other_operations_are_counted():
     assert tool.count(function.instructions, "max", "f32", "%zmm") == (1, 0)
     assert tool.count(function.instructions, "max", "f64", "%zmm") == (0, 0)
     assert tool.count(function.instructions, "max", "f32", "%ymm") == (0, 0)
+
+
+def test_a_common_end_that_is_jumped_back_to_is_no_loop():
+    (function,) = tool.parse(
+        """
+0000000000001000 <f>:
+    1000:\tvmaxpd %zmm0,%zmm1,%zmm0
+    1008:\tcmp    %rax,%rdx
+    100b:\tjg     1000 <f>
+    100d:\tvmaxsd %xmm0,%xmm1,%xmm0
+    1011:\tret
+    1012:\tvmaxpd (%rdi),%zmm1,%zmm0
+    1018:\tjmp    100d <f+0xd>
+"""
+    )
+    loops = tool.innermost_loops(function)
+    assert [[i.address for i in loop] for loop in loops] == [[0x1000, 0x1008, 0x100B]]

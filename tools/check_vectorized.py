@@ -5,7 +5,8 @@
 
 The module of each SIMD level is found where Python would import it and disassembled by objdump.
 
-1. A loop is the span from the target of a backward jump to the last jump back to that target; an
+1. A loop is the span from the target of a backward jump to the last jump back to that target,
+   unless the target leads to the function's return without another jump: that is its common end. An
    innermost loop contains no other loop.
 2. An innermost loop is HOT for a kernel if it holds at least ``min_packed`` packed operations of
    the kernel's kind, type and of the level's full register width.
@@ -181,6 +182,14 @@ def parse(disassembly: str) -> list[Function]:
     return functions
 
 
+def only_returns(instructions: Sequence[Instruction], address: int) -> bool:
+    """Whether what stands at an address leads to the function's return without a jump."""
+    for instruction in instructions:
+        if instruction.address >= address and instruction.mnemonic.startswith(("j", "ret")):
+            return instruction.mnemonic.startswith("ret")
+    return False
+
+
 def innermost_loops(function: Function) -> list[tuple[Instruction, ...]]:
     """The instructions of every loop that contains no other loop."""
     if not function.instructions:
@@ -196,7 +205,11 @@ def innermost_loops(function: Function) -> list[tuple[Instruction, ...]]:
         start = int(target["address"], 16)
         if first <= start <= instruction.address:
             ends[start] = max(ends.get(start, 0), instruction.address)
-    spans = sorted(ends.items())
+    spans = sorted(
+        (start, end)
+        for start, end in ends.items()
+        if not only_returns(function.instructions, start)
+    )
     return [
         tuple(i for i in function.instructions if start <= i.address <= end)
         for start, end in spans

@@ -1252,7 +1252,7 @@ cdef plain_row(cnp.ndarray x, bint reduces, bint is_log):
     cdef int number = cnp.PyArray_TYPE(x)
     cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
     if not reduces:
-        out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), number, 0)
+        out = cnp.PyArray_SimpleNew(x.ndim, cnp.PyArray_DIMS(x), number)
         result = cnp.PyArray_BYTES(out)
     describe_plain_row(&task, data, n, number, result, reduces, is_log)
     if n < RELEASE_FROM:

@@ -613,15 +613,14 @@ cdef inline void row_lane_terms(
     cdef real lo[STRETCH][MAX_LANES]
     cdef real scale[STRETCH][MAX_LANES]
     cdef real few_hi[MAX_LANES]
-    cdef real few_lo[MAX_LANES]
     cdef real* place_hi = terms_hi
-    cdef real* place_lo = terms_lo
     cdef Py_ssize_t start = 0, whole, last
     cdef int lane, g, groups, left = 0, lanes = lanes_of(x[0])
     if n < lanes:
         x = whole_group(x, n, &few[0])
-        place_hi, place_lo = &few_hi[0], &few_lo[0]
-        left = <int>n
+        if keeps == PACKED:  # there is room for n, not for a whole group
+            place_hi = &few_hi[0]
+            left = <int>n
         n = lanes
     for lane in range(lanes):
         s[lane] = 0
@@ -639,7 +638,7 @@ cdef inline void row_lane_terms(
             for lane in range(lanes):
                 store_term(
                     hi[g][lane], lo[g][lane], scale[g][lane], tier, keeps,
-                    &place_hi[start + g * lanes + lane], &place_lo[start + g * lanes + lane],
+                    &place_hi[start + g * lanes + lane], &terms_lo[start + g * lanes + lane],
                 )
         for g in range(groups):
             for lane in range(lanes):
@@ -648,15 +647,13 @@ cdef inline void row_lane_terms(
     last = place_of_last(<real>0, n, keeps)
     add_last(
         x + whole, <int>(n - whole), origin, magic, lowest, tier, keeps, &s[0], &c[0],
-        place_hi + last, place_lo + last,
+        place_hi + last, terms_lo + last,
     )
     for lane in range(lanes):
         sums[lane] = s[lane]
         errors[lane] = c[lane]
     for lane in range(left):
         terms_hi[lane] = few_hi[lane]
-        if keeps == PAIRS:
-            terms_lo[lane] = few_lo[lane]
 
 
 cdef inline void fold_sums(double* s, real* c, int half) noexcept nogil:
@@ -1220,11 +1217,14 @@ cdef inline void rows_tier_softmax(
         rows, n, width, shifts, tier, SINGLE if tier == FAST else PAIRS, &totals[0], &terms_hi[0],
         &terms_lo[0],
     )
-    for w in range(GROUP):
-        s_hi[w] = totals[w].hi if w < width else 1
-        s_lo[w] = totals[w].lo if w < width else 0
-    for w in range(GROUP):
-        reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
+    if width == 1:
+        reciprocal(totals[0].hi, totals[0].lo, &c_hi[0], &c_lo[0])
+    else:
+        for w in range(GROUP):
+            s_hi[w] = totals[w].hi if w < width else 1
+            s_lo[w] = totals[w].lo if w < width else 0
+        for w in range(GROUP):
+            reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])
     left = <int>(n % lanes)
     for w in range(width):
         if c_hi[w] != c_hi[w]:  # there is a nan

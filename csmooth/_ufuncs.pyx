@@ -569,7 +569,7 @@ cdef object array_call(const PyUFuncObject* ufunc, PyObject* const* args):
     """The call on arrays that are plain; None if NumPy has to speak of a domain error."""
     cdef cnp.ndarray x = <cnp.ndarray>args[0]
     cdef int i, number = cnp.PyArray_TYPE(x)
-    cdef cnp.ndarray out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), number, 0)
+    cdef cnp.ndarray out = cnp.PyArray_SimpleNew(x.ndim, cnp.PyArray_DIMS(x), number)
     cdef char* places[3]
     for i in range(ufunc.nin):
         places[i] = cnp.PyArray_BYTES(<cnp.ndarray>args[i])

@@ -30,9 +30,9 @@ from csmooth._loss_kernels cimport product as pair_product
 from csmooth._pool cimport SHARE_FROM, Crew, dismiss, engage, share_out
 from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, block_at, blocks_of, is_settled, lie_side_by_side, load, max_of,
-    origin_for, output_block, pack_rows, packs_terms, set_direct, shift_to, store, sum_of,
-    sum_of_rest, take_census,
+    SHORT_ROW, Census, Row, Task, are_finite, block_at, blocks_of, is_settled, lie_side_by_side,
+    load, max_of, origin_for, output_block, pack_rows, packs_terms, set_direct, shift_to, store,
+    sum_of, sum_of_rest, take_census,
 )
 from csmooth._status cimport restore_vector_flags, vector_flags
 
@@ -751,9 +751,8 @@ cdef bint soft_columns(
     cdef bint settled = True
     pack_rows(task, &task.x, leader.x, task.rows.length, width, &x[0])
     kernels.columns_max_f64(&x[0], WIDTH, task.rows.length, width, &m[0])
-    for w in range(width):
-        if not isfinite(m[w]):
-            return False
+    if not are_finite(&m[0], width):
+        return False
     if call.given.data != NULL:
         pack_rows(task, &call.given, leader.weights, task.rows.length, width, &given[0])
         y = &given[0]

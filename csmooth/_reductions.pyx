@@ -22,11 +22,11 @@ from csmooth._load cimport (
 )
 from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
-    SHORT_ROW, Census, Row, Task, begins_fast, begins_short, block_at, blocks_of, cancelled_log_sum,
-    find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side, limit_of, load,
-    log_sum_of_row, log_sum_value, max_of, origin_for, output_block, pack_rows, packs_terms,
-    set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census, tier_of_shares,
-    unpack_packed, weighted_log_sum,
+    SHORT_ROW, Census, Row, Task, are_finite, begins_fast, begins_short, block_at, blocks_of,
+    cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
+    limit_of, load, log_sum_of_row, log_sum_value, max_of, origin_for, output_block, pack_rows,
+    packs_terms, set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census,
+    tier_of_shares, unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport restore_vector_flags, vector_flags
 
@@ -465,7 +465,6 @@ cdef void solve_columns(
     cdef real* y
     cdef Py_ssize_t x_stride, y_stride, j, n = task.rows.length
     cdef int w
-    cdef bint finite = True
     cdef bint short_logs = (task.reduces or task.is_log) and begins_short(task)
     look_ahead(&task.rows, &task.x, leader.x, width, &ahead.x)
     if not task.reduces:
@@ -500,9 +499,7 @@ cdef void solve_columns(
         kernels.columns_max_f64(x, x_stride, n, width, &m[0])
     else:
         kernels.columns_max_f32(x, x_stride, n, width, &m[0])
-    for w in range(width):
-        finite &= isfinite(m[w])
-    if not finite:
+    if not are_finite(&m[0], width):
         for w in range(width):
             row = row_at(task, first + w)
             solve_own_row(task, &row)
@@ -580,7 +577,6 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
     cdef double value
     cdef Py_ssize_t n = task.rows.length
     cdef int w, count, tier = FAST if begins_fast(task) else ACCURATE
-    cdef bint finite = True
     for w in range(width):
         rows[w] = row_at(task, first + w)
         x[w] = <const real*>rows[w].x
@@ -588,9 +584,7 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
         kernels.rows_max_f64(&x[0], n, width, &m[0])
     else:
         kernels.rows_max_f32(&x[0], n, width, &m[0])
-    for w in range(width):
-        finite = finite and isfinite(m[w])
-    if not finite:
+    if not are_finite(&m[0], width):
         for w in range(width):
             solve_row(kind, task, &rows[w])
         return

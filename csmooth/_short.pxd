@@ -23,9 +23,11 @@ is their quotient with the maximum's own term as a pair.
 One row alone takes the same steps, with the loops over its elements.
 """
 from libc.math cimport NAN, fabs
+from libc.stdint cimport int64_t
+
 from csmooth._ahead cimport fetch_out, fetch_x
 from csmooth._elementary cimport (
-    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, exp_c_short_f64, exp_long,
+    BIAS_F64, LN2_F64_1, LN2_F64_2, LOG2E_F64, OFFSET_F64, bits_f64, exp_c_short_f64, exp_long,
     expm1_reduced, fast_two_sum, fma, log1p_pair, log_p_f64, magic_of, power_of_two,
     real, split_exponent, two_sum,
 )
@@ -332,16 +334,15 @@ cdef inline bint log_sum_values(
     const LogSums* sums, int width, double limit, double* values
 ) noexcept nogil:
     """Maximum + log1p(rest), rounded; whether any is below log1p(rest) / limit in size."""
-    cdef double y, err, least = 1.0
+    cdef double y, err
+    cdef int64_t doubt = 0  # its sign bit is what counts; that of a nan is looked at once more
     cdef int w
     for w in range(width):
         y = two_sum(sums.maximum[w], sums.hi[w], &err)
         y = y + (err + sums.lo[w])
         values[w] = y if y == y else NAN
-    for w in range(width):
-        y = limit * fabs(values[w]) - sums.hi[w]
-        least = y if y < least else least
-    return least < 0
+        doubt |= bits_f64(limit * fabs(y) - sums.hi[w])
+    return doubt < 0
 
 
 cdef inline void columns_correct(

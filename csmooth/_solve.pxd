@@ -18,12 +18,12 @@ log sum e**x = m + log1p(rest), rest = the other terms relative to the maximum's
 A float32 row that its own accurate tier cannot answer is taken as a float64 one.
 """
 from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite, ldexp
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 
 from csmooth._dispatch cimport kernels
-from csmooth._elementary cimport real, two_sum
+from csmooth._elementary cimport bits_f32, bits_f64, real, two_sum
 from csmooth._fixed cimport (
     FixedSum, fixed_add, fixed_add_expm1, fixed_begin, fixed_is_negative, fixed_log, fixed_log1p,
     fixed_scale,
@@ -396,6 +396,19 @@ cdef inline bint is_plain(const Task* task) noexcept nogil:
     """Whether rows are short and rounded, so that double arithmetic without pairs serves;
     for shares of 16 bits, float arithmetic."""
     return task.rounds and task.rows.length < LONG_ROW
+
+
+cdef inline bint are_finite(const real* m, int n) noexcept nogil:
+    """By the bits of differences that are 0 unless a number is not finite: a loop of vectors."""
+    cdef int64_t any = 0
+    cdef int32_t any_f32 = 0
+    cdef int i
+    for i in range(n):
+        if real is double:
+            any |= bits_f64(m[i] - m[i])
+        else:
+            any_f32 |= bits_f32(m[i] - m[i])
+    return not (any | any_f32)
 
 
 cdef inline double limit_of(const Task* task, bint plain) noexcept nogil:

@@ -281,7 +281,7 @@ ctypedef struct Kernels:
         const RowShift* shift, const PairSum* total, LogSum* result
     ) noexcept nogil
     void (*rows_log_sum)(
-        const RowShift* shifts, const PairSum* totals, int width, int tier, LogSum* results
+        const RowShift* shifts, const PairSum* totals, int width, int tier, LogSums* results
     ) noexcept nogil
     void (*row_log_sum_of_rest)(
         const RowShift* shift, const RowShift* rest_shift, const PairSum* rest, LogSum* result

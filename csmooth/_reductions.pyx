@@ -344,6 +344,13 @@ cdef inline void sum_columns(
         kernels.columns_log_sum_f32(x, stride, n, width, accurate, m, sums, ahead)
 
 
+cdef inline LogSum sum_at(const LogSums* sums, int w) noexcept nogil:
+    cdef LogSum sum
+    sum.maximum, sum.rest = sums.maximum[w], sums.rest[w]
+    sum.hi, sum.lo = sums.hi[w], sums.lo[w]
+    return sum
+
+
 cdef inline int count_open(
     real kind, const Task* task, const LogSums* sums, int width, bint accurate, bint* is_open
 ) noexcept nogil:
@@ -357,17 +364,29 @@ cdef inline int count_open(
     return count
 
 
+cdef void settle_rows(
+    const Task* task, Py_ssize_t first, int width, const real* m, const bint* is_open, LogSums* sums
+) noexcept nogil:
+    """Takes the rows first ... that are open one by one."""
+    cdef real buffer[BLOCK]
+    cdef LogSum sum
+    cdef Row row
+    cdef int w
+    for w in range(width):
+        if is_open[w]:
+            row = row_at(task, first + w)
+            log_sum_of_row(task, &row, m[w], False, &buffer[0], &sum)
+            sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
+
+
 cdef void log_sum_columns(
     const Task* task, Py_ssize_t first, const real* x, Py_ssize_t stride, int width, const real* m,
     LogSums* sums, const Ahead* ahead
 ) noexcept nogil:
     """log_sum_of_row of columns."""
-    cdef real buffer[BLOCK]
     cdef bint is_open[WIDTH]
     cdef bint still_open[WIDTH]
     cdef LogSums accurate
-    cdef LogSum sum
-    cdef Row row
     cdef int w, count
     cdef bint fast = begins_fast(task)
     sum_columns(x, stride, task.rows.length, width, not fast, m, sums, ahead)
@@ -381,11 +400,7 @@ cdef void log_sum_columns(
                 sums.lo[w] = accurate.lo[w]
                 is_open[w] = still_open[w]
     if count:
-        for w in range(width):
-            if is_open[w]:
-                row = row_at(task, first + w)
-                log_sum_of_row(task, &row, m[w], False, &buffer[0], &sum)
-                sums.rest[w], sums.hi[w], sums.lo[w] = sum.rest, sum.hi, sum.lo
+        settle_rows(task, first, width, m, &is_open[0], sums)
 
 
 cdef struct Pending:
@@ -441,8 +456,7 @@ cdef void reduce_columns(
                 correct_pending(task, pending)
         else:
             row = row_at(task, first + w)
-            sum.maximum, sum.rest = sums.maximum[w], sums.rest[w]
-            sum.hi, sum.lo = sums.hi[w], sums.lo[w]
+            sum = sum_at(sums, w)
             emit(&task.out, row.out, log_sum_result(task, &row, &sum, plain))
 
 
@@ -566,15 +580,16 @@ cdef inline Py_ssize_t pack_width(const Task* task) noexcept nogil:
 cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) noexcept nogil:
     """Up to GROUP rows of one block that lie in memory: what is computed once a row is computed in
     vectors. So few, that they are still in the first cache when they are read again."""
-    cdef real buffer[BLOCK]
     cdef real m[GROUP]
     cdef Row rows[GROUP]
     cdef const real* x[GROUP]
     cdef RowShift shifts[GROUP]
     cdef PairSum totals[GROUP]
-    cdef LogSum sums[GROUP]
+    cdef LogSums sums
+    cdef double values[GROUP]
+    cdef bint is_open[GROUP]
     cdef Shares shares
-    cdef double value
+    cdef bint cancel
     cdef Py_ssize_t n = task.rows.length
     cdef int w, count, tier = FAST if begins_fast(task) else ACCURATE
     for w in range(width):
@@ -603,20 +618,22 @@ cdef void solve_pack(real kind, const Task* task, Py_ssize_t first, int width) n
         kernels.rows_sum_exp_f64(&x[0], n, width, &shifts[0], tier, &totals[0])
     else:
         kernels.rows_sum_exp_f32(&x[0], n, width, &shifts[0], tier, &totals[0])
-    kernels.rows_log_sum(&shifts[0], &totals[0], width, tier, &sums[0])
+    kernels.rows_log_sum(&shifts[0], &totals[0], width, tier, &sums)
+    if count_open(kind, task, &sums, width, tier == ACCURATE, &is_open[0]):
+        settle_rows(task, first, width, &m[0], &is_open[0], &sums)
+    if task.reduces:
+        cancel = kernels.log_sum_values(&sums, width, limit_of(task, False), &values[0])
+        for w in range(width):
+            if cancel:
+                shares.sum = sum_at(&sums, w)
+                values[w] = log_sum_result(task, &rows[w], &shares.sum, False)
+            write_log_sum(task, &rows[w], values[w], sign_of(values[w]))
+        return
     shares.task = task
     for w in range(width):
-        if not is_settled(
-            kind, task, sums[w].maximum, sums[w].rest, sums[w].hi, tier == ACCURATE
-        ):
-            log_sum_of_row(task, &rows[w], m[w], False, &buffer[0], &sums[w])
-        if task.reduces:
-            value = log_sum_result(task, &rows[w], &sums[w], False)
-            write_log_sum(task, &rows[w], value, sign_of(value))
-        else:
-            shares.row = &rows[w]
-            shares.sum = sums[w]
-            write_shares(kind, &shares, 0, 1)
+        shares.row = &rows[w]
+        shares.sum = sum_at(&sums, w)
+        write_shares(kind, &shares, 0, 1)
 
 
 cdef inline bint lie_behind(const Task* task, const Operand* x) noexcept nogil:

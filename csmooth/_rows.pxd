@@ -34,8 +34,8 @@ from csmooth._elementary cimport (
     real, reduce_exp, reduce_fast, two_sum,
 )
 from csmooth._kernels cimport (
-    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, SHARES, STRETCH, WIDTH, LogSum,
-    PairSum, RowPart, RowShift,
+    ACCURATE, BLOCK, FAST, GROUP, LANES_F32, LANES_F64, MAX_LANES, SHARES, STRETCH, WIDTH,
+    LogSum, LogSums, PairSum, RowPart, RowShift,
 )
 
 cdef enum:
@@ -820,7 +820,7 @@ cdef inline void row_fast_log_sum(
 
 
 cdef inline void rows_log_sum(
-    const RowShift* shifts, const PairSum* totals, int width, int tier, LogSum* results
+    const RowShift* shifts, const PairSum* totals, int width, int tier, LogSums* results
 ) noexcept nogil:
     """The same of up to WIDTH rows, by the sums of a tier, in vectors."""
     cdef double own_hi[WIDTH]
@@ -829,22 +829,18 @@ cdef inline void rows_log_sum(
     cdef double max_lo[WIDTH]
     cdef double s_hi[WIDTH]
     cdef double s_lo[WIDTH]
-    cdef double rest[WIDTH]
-    cdef double hi[WIDTH]
-    cdef double lo[WIDTH]
     cdef int w
     for w in range(width):
+        results.maximum[w] = shifts[w].maximum
         max_hi[w], max_lo[w] = shifts[w].max_hi, shifts[w].max_lo
         own_hi[w] = shifts[w].max_fast if tier == FAST else max_hi[w]
         own_lo[w] = 0 if tier == FAST else max_lo[w]
         s_hi[w], s_lo[w] = totals[w].hi, totals[w].lo
     for w in range(width):
         log_sum_without(
-            own_hi[w], own_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w], &rest[w], &hi[w], &lo[w]
+            own_hi[w], own_lo[w], max_hi[w], max_lo[w], s_hi[w], s_lo[w],
+            &results.rest[w], &results.hi[w], &results.lo[w],
         )
-    for w in range(width):
-        results[w].maximum = shifts[w].maximum
-        results[w].rest, results[w].hi, results[w].lo = rest[w], hi[w], lo[w]
 
 
 cdef inline void row_log_sum_of_rest(

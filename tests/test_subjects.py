@@ -1,7 +1,10 @@
 """Subjects by name, by module and by file; calls that raise, hang or crash are answers."""
 
 import math
+import signal
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -214,6 +217,28 @@ def test_a_call_that_does_not_return(name, reason, source, opened):
         assert subject.answer("softmax", x, {}) == Failure(reason)
     assert not subject.accepts("softmax", [])       # that is enough
     assert subject.given_up == ("softmax",)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to the main thread")
+def test_an_interrupt_that_reaches_another_thread(source, opened):
+    """The system may tell any thread; Python's main thread, which waits, hears of it later."""
+    subject = opened(f"{source}:hangs", "softmax", timeout=60.0)
+    assert subject.accepts("softmax", [])
+    interrupted = threading.Event()
+    in_time = []
+
+    def interrupt():
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        in_time.append(interrupted.wait(30.0))
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        subject.answer("softmax", np.zeros(2), {})
+    interrupted.set()
+    thread.join()
+    assert in_time == [True]
 
 
 def test_the_process_is_replaced(source, opened):

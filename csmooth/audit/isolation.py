@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["Host", "Lost"]
 
 #: Seconds that importing a library may take, however short the calls have to be.
 _START = 120.0
+#: Seconds that a reply is waited for without listening to Ctrl-C.
+_STEP = 0.5
 
 
 class Lost(Exception):
@@ -98,11 +101,22 @@ class Host:
             self._kill()
             self._kill = None
 
+    def _reply_within(self, seconds: float) -> Any:
+        """Wait in short steps: of a Ctrl-C that reached another thread nothing is heard in them."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            try:
+                return self._replies.get(timeout=max(0.0, min(left, _STEP)))
+            except queue.Empty:
+                if left <= _STEP:
+                    raise
+
     def _exchange(self, message: Any, seconds: float) -> Any:
         try:
             pickle.dump(message, self._process.stdin, protocol=5)
             self._process.stdin.flush()
-            fine, reply = self._replies.get(timeout=seconds)
+            fine, reply = self._reply_within(seconds)
         except queue.Empty:
             self.close()
             raise Lost(f"gave no answer within {seconds:g} s") from None

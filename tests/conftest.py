@@ -5,6 +5,7 @@ in the output of each failing test.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -56,6 +57,14 @@ def rng(request):
     seed = [request.config.getoption("seed"), zlib.crc32(request.node.nodeid.encode())]
     print("seed =", seed)
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def hears_interrupts():
+    """Ctrl-C as in the foreground; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

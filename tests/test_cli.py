@@ -212,6 +212,7 @@ def test_a_reader_that_leaves_early_is_no_failure():
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no groups of processes")
+@pytest.mark.usefixtures("hears_interrupts")
 @pytest.mark.parametrize("what", [["--quick"], ["--search", "60s"]])
 def test_an_interrupt_is_one_line(what, tmp_path):
     """Ctrl-C reaches the workers, too, those that wait as well."""

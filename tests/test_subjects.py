@@ -220,6 +220,7 @@ def test_a_call_that_does_not_return(name, reason, source, opened):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to the main thread")
+@pytest.mark.usefixtures("hears_interrupts")
 def test_an_interrupt_that_reaches_another_thread(source, opened):
     """The system may tell any thread; Python's main thread, which waits, hears of it later."""
     subject = opened(f"{source}:hangs", "softmax", timeout=60.0)

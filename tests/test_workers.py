@@ -253,12 +253,12 @@ def test_nothing_hangs_at_exit(state, run_python):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to itself")
+@pytest.mark.usefixtures("hears_interrupts")
 def test_ctrl_c(rng, same_bits):
     """It is served when the call is done, and the next call finds the pool as it was."""
     x = rng.normal(0.0, 3.0, 2_000_000)
     out = np.zeros_like(x)
     expected = csmooth.softmax(x)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
 
     def call_again_and_again():
@@ -271,5 +271,4 @@ def test_ctrl_c(rng, same_bits):
             call_again_and_again()
     finally:
         timer.join()
-        signal.signal(signal.SIGINT, before)
     same_bits(csmooth.softmax(x, workers=2), expected)

@@ -1195,18 +1195,10 @@ cdef evaluate(
 
 cdef bint is_plain_row(x, axis) noexcept:
     """Whether x is one contiguous row of float64, float32 or float16, reduced as a whole."""
-    cdef cnp.ndarray array
-    cdef int number
-    if not cnp.PyArray_CheckExact(x):
+    if not is_plain_array(x):
         return False
-    array = x
-    if axis is not None:
-        if not (type(axis) is int and array.ndim == 1 and (axis == 0 or axis == -1)):
-            return False
-    number = cnp.PyArray_TYPE(array)
-    return (
-        (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT or number == cnp.NPY_FLOAT16)
-        and array.ndim > 0 and cnp.PyArray_ISCARRAY_RO(array)
+    return axis is None or (
+        type(axis) is int and (<cnp.ndarray>x).ndim == 1 and (axis == 0 or axis == -1)
     )
 
 

@@ -24,6 +24,7 @@ from csmooth._kernels cimport (
 from csmooth._load cimport BFLOAT16, Operand, convert, own_number, unconvert
 from csmooth._quick cimport outside
 from csmooth._longdouble cimport binary_of, unary_of
+from csmooth._reductions cimport is_plain_array
 from csmooth._solve cimport (
     Row, Task, cancelled_log_sum, cancels, log_sum_of_row, log_sum_value, weighted_log_sum,
 )
@@ -526,22 +527,17 @@ cdef inline bint reads_first(PyObject* x):
 cdef inline bint are_plain(PyObject* const* args, Py_ssize_t count):
     """Whether all are small contiguous arrays of one shape, and one type that is a float."""
     cdef cnp.ndarray x, first
-    cdef int number
     cdef Py_ssize_t i
     for i in range(count):
-        if not cnp.PyArray_CheckExact(<object>args[i]):
+        if not is_plain_array(<object>args[i]):
             return False
         x = <cnp.ndarray>args[i]
-        number = cnp.PyArray_TYPE(x)
-        if not (
-            (number == cnp.NPY_DOUBLE or number == cnp.NPY_FLOAT or number == cnp.NPY_FLOAT16)
-            and x.ndim > 0 and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_SIZE(x) <= CHUNK
+        first = <cnp.ndarray>args[0]
+        if (
+            cnp.PyArray_SIZE(x) > CHUNK or cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(first)
+            or not cnp.PyArray_SAMESHAPE(x, first)
         ):
             return False
-        if i > 0:
-            first = <cnp.ndarray>args[0]
-            if number != cnp.PyArray_TYPE(first) or not cnp.PyArray_SAMESHAPE(x, first):
-                return False
     return True
 
 

@@ -4,9 +4,9 @@ The steps, their order and so the bits are those of _rows.pxd; only the loops ar
 round: lane l of a block is finished for all rows before the next lane is begun. Serves first and
 middle axes where they lie in memory, and many short rows after a transposition of their block.
 """
-from libc.math cimport INFINITY, NAN
+from libc.math cimport INFINITY, NAN, fabs
 from csmooth._ahead cimport fetch_out, fetch_x
-from csmooth._elementary cimport real
+from csmooth._elementary cimport BIAS_F64, magic_of, power_of_two, real
 from csmooth._kernels cimport (
     ACCURATE, BLOCK, FAST, LONG_ROW, MAX_LANES, SHARES, WIDTH, Ahead, LogSums,
 )
@@ -20,6 +20,8 @@ from csmooth._rows cimport (
 cdef enum:
     # one more than the lanes can be halved
     WAITING = 6
+    # below those of all maxima
+    NO_EXPONENT = -(1 << 30)
 
 
 cdef inline void maxima_of(
@@ -219,6 +221,66 @@ cdef inline void columns_log_sum(
         columns_tier_log_sum(x, stride, n, width, FAST, m, results, ahead)
 
 
+cdef inline void columns_parts(
+    const real* x, Py_ssize_t stride, Py_ssize_t n, int width, int keeps, const real* m,
+    const real* origin, const real* magic, const real* lowest, double* s_hi, double* s_lo,
+    real* packed, Py_ssize_t packed_stride, const Ahead* ahead
+) noexcept nogil:
+    """The sums for shares as row_parts and row_join have them: each block on the scale of its own
+    maximum where that, as the column's, has the origin 0."""
+    cdef real part_m[WIDTH]
+    cdef real part_magic[WIDTH]
+    cdef real part_lowest[WIDTH]
+    cdef double part_exponent[WIDTH]
+    cdef double part_hi[WIDTH]
+    cdef double part_lo[WIDTH]
+    cdef double exponent[WIDTH]
+    cdef double down, unused
+    cdef Py_ssize_t block, start
+    cdef real own
+    cdef int w
+    if n <= BLOCK:
+        columns_kept_sum_exp(
+            x, stride, n, width, SHARES, keeps, origin, magic, lowest, s_hi, s_lo, packed,
+            packed, packed_stride, ahead,
+        )
+        return
+    for w in range(width):
+        s_hi[w] = s_lo[w] = 0
+        exponent[w] = NO_EXPONENT
+    for block in range((n + BLOCK - 1) // BLOCK):
+        start = block * BLOCK
+        columns_max(
+            x + start * stride, stride, min(n - start, <Py_ssize_t>BLOCK), width, &part_m[0]
+        )
+        for w in range(width):
+            own = part_m[w]
+            own = m[w] if (origin[w] != 0) | (origin_of(own) != 0) else own
+            shift_of(
+                own, origin[w], &part_magic[w], &part_lowest[w], &unused, &unused,
+                &part_exponent[w],
+            )
+            # without terms
+            part_exponent[w] = NO_EXPONENT if part_m[w] == -INFINITY else part_exponent[w]
+        columns_kept_sum_exp(
+            x + start * stride, stride, min(n - start, <Py_ssize_t>BLOCK), width, SHARES, keeps,
+            origin, &part_magic[0], &part_lowest[0], &part_hi[0], &part_lo[0],
+            packed + start * packed_stride, packed + start * packed_stride, packed_stride, ahead,
+        )
+        for w in range(width):
+            down = power_of_two(magic_of(<double>max(
+                <double>BIAS_F64 - fabs(part_exponent[w] - exponent[w]), <double>0
+            )))
+            if part_exponent[w] > exponent[w]:
+                s_hi[w] = s_hi[w] * down
+                s_lo[w] = s_lo[w] * down
+                exponent[w] = part_exponent[w]
+            else:
+                part_hi[w] = part_hi[w] * down
+                part_lo[w] = part_lo[w] * down
+            add_block(part_hi[w], part_lo[w], &s_hi[w], &s_lo[w])
+
+
 cdef inline void columns_tier_softmax(
     const real* x, Py_ssize_t stride, Py_ssize_t n, int width, const real* m, int tier,
     real* y, Py_ssize_t y_stride, const Ahead* ahead
@@ -247,9 +309,9 @@ cdef inline void columns_tier_softmax(
             &terms_hi[0], &terms_lo[0], ahead,
         )
     elif packed:
-        columns_kept_sum_exp(
-            x, stride, n, width, SHARES, PACKED, &origin[0], &magic[0], &lowest[0], &s_hi[0],
-            &s_lo[0], y, y, y_stride, ahead,
+        columns_parts(
+            x, stride, n, width, PACKED, m, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            y, y_stride, ahead,
         )
     elif tier == FAST:
         columns_kept_sum_exp(
@@ -257,9 +319,9 @@ cdef inline void columns_tier_softmax(
             &s_lo[0], y, y, y_stride, ahead,
         )
     else:
-        columns_sum_exp(
-            x, stride, n, width, tier, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
-            <real*>NULL, <real*>NULL, ahead,
+        columns_parts(
+            x, stride, n, width, NOTHING, m, &origin[0], &magic[0], &lowest[0], &s_hi[0], &s_lo[0],
+            <real*>NULL, 0, ahead,
         )
     for w in range(width):
         reciprocal(s_hi[w], s_lo[w], &c_hi[w], &c_lo[w])

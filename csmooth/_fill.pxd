@@ -58,6 +58,7 @@ from csmooth._rows cimport (
     row_packed_shares,
     row_packed_terms,
     row_parts,
+    row_share_parts,
     row_shift,
     row_softmax,
     row_sum_exp,
@@ -122,6 +123,8 @@ cdef inline void fill(Kernels* kernels) noexcept nogil:
     kernels.row_sum_exp_f32 = row_sum_exp[float]
     kernels.row_parts_f64 = row_parts[double]
     kernels.row_parts_f32 = row_parts[float]
+    kernels.row_share_parts_f64 = row_share_parts[double]
+    kernels.row_share_parts_f32 = row_share_parts[float]
     kernels.row_join = row_join
     kernels.row_weighted_sum_exp_f64 = row_weighted_sum_exp
     kernels.row_log_sum = row_log_sum

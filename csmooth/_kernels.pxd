@@ -64,7 +64,7 @@ cdef struct PairSum:
     double size
 
 cdef struct RowPart:
-    # the fast sum of one block of a row, on the scale of the block's own maximum
+    # the sum of one block of a row, on the scale of the block's own maximum
     RowShift shift
     PairSum sum
 
@@ -269,6 +269,12 @@ ctypedef struct Kernels:
     ) noexcept nogil
     bint (*row_parts_f64)(const double* x, Py_ssize_t n, RowPart* parts) noexcept nogil
     bint (*row_parts_f32)(const float* x, Py_ssize_t n, RowPart* parts) noexcept nogil
+    bint (*row_share_parts_f64)(
+        const double* x, Py_ssize_t n, RowPart* parts, double* packed
+    ) noexcept nogil
+    bint (*row_share_parts_f32)(
+        const float* x, Py_ssize_t n, RowPart* parts, float* packed
+    ) noexcept nogil
     void (*row_join)(
         const RowPart* parts, Py_ssize_t count, RowShift* shift, PairSum* total
     ) noexcept nogil

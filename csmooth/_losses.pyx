@@ -19,8 +19,8 @@ from csmooth._fixed cimport (
     fixed_product, fixed_scale, fixed_value, u128, value_pair,
 )
 from csmooth._kernels cimport (
-    BLOCK, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum, OpenProducts, PairSum, RowShift,
-    SoftTarget, TargetBlock,
+    ACCURATE, BLOCK, PIECE, SHARES, TILE, WIDTH, BinaryBlock, LogSum, OpenProducts, PairSum,
+    RowShift, SoftTarget, TargetBlock,
 )
 from csmooth._load cimport (
     MAX_DIMS, SLACK, Operand, aligned, convert, gather, is_simple, look_ahead,
@@ -32,7 +32,7 @@ from csmooth._reductions cimport describe, merge_axes
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, are_finite, block_at, blocks_of, is_settled, lie_side_by_side,
     load, max_of, origin_for, output_block, pack_rows, packs_terms, set_direct, shift_to, store,
-    sum_of, sum_of_rest, take_census,
+    sum_for_shares, sum_of, sum_of_rest, take_census,
 )
 from csmooth._status cimport restore_vector_flags, vector_flags
 
@@ -267,14 +267,13 @@ cdef void target_row(
     cdef LogSum sum
     cdef const real* x
     cdef real* y
-    cdef real at_target, m = max_of(task, row, &buffer[0], -1)
+    cdef real at_target, m
     cdef Py_ssize_t b, start, n, target = block.target[w]
-    if not isfinite(m):
+    if not sum_for_shares(task, row, &buffer[0], False, &shift, &total):
         special_row(kind, task, row, block, w)
         return
+    m = <real>shift.maximum
     at_target = load(task, row, target, 1, &buffer[0])[0]
-    shift_to(m, origin_for(m), &shift)
-    sum_of(task, row, &buffer[0], &shift, SHARES, -1, &total)
     if real is double:
         kernels.row_target_f64(at_target, &shift, &total, &sum, block, w)
     else:
@@ -566,7 +565,7 @@ cdef void soft_row(
         special_soft_row(call, row, block, w)
         return
     shift_to(m, origin_for(m), &shift)
-    sum_of(task, row, &buffer[0], &shift, True, -1, &total)
+    sum_of(task, row, &buffer[0], &shift, ACCURATE, -1, &total)
     kernels.row_log_sum(&shift, &total, &sum)
     if not is_settled(m, task, sum.maximum, sum.rest, sum.hi, True):
         dominated_log_sum(task, row, m, &sum)

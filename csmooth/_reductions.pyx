@@ -25,8 +25,8 @@ from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, are_finite, begins_fast, begins_short, block_at, blocks_of,
     cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
     limit_of, load, log_sum_of_row, log_sum_value, max_of, origin_for, output_block, pack_rows,
-    packs_terms, set_direct, shift_to, special_log_sum, store, stored_part, sum_of, take_census,
-    tier_of_shares, unpack_packed, weighted_log_sum,
+    packs_terms, set_direct, shift_to, special_log_sum, store, stored_part, sum_for_shares,
+    take_census, tier_of_shares, unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport restore_vector_flags, vector_flags
 
@@ -229,15 +229,22 @@ cdef void write_shares_f32(void* shares, Py_ssize_t first, Py_ssize_t last) noex
     write_shares(<float>0, <const Shares*>shares, first, last)
 
 
-cdef inline bint is_copied(const Task* task) noexcept nogil:
-    """Whether a long row that is to be gathered is gathered only once: to where its shares go."""
-    return (
-        task.out.direct and blocks_of(task) > 1 and task.crew == NULL
-        and not (task.x.direct and task.mask.data == NULL)
-    )
+cdef inline void write_row(real kind, const Shares* shares) noexcept nogil:
+    cdef Part part = write_shares_f64 if real is double else write_shares_f32
+    cdef Py_ssize_t blocks = blocks_of(shares.task)
+    if shares.task.crew != NULL:
+        share_out(shares.task.crew, part, <void*>shares, blocks, 1)
+    else:
+        part(<void*>shares, 0, blocks)
 
 
-cdef void shares_of_copy(real kind, const Task* task, const Row* row) noexcept nogil:
+cdef inline bint is_gathered(const Task* task) noexcept nogil:
+    """Whether the rows are gathered, and could be to where their shares go."""
+    return task.out.direct and not (task.x.direct and task.mask.data == NULL)
+
+
+cdef void log_softmax_of_copy(real kind, const Task* task, const Row* row) noexcept nogil:
+    """A long row that is gathered only once: to where its log-shares go."""
     cdef Task copy = task[0]
     cdef Row place = row[0]
     cdef Py_ssize_t block, start, n
@@ -247,54 +254,73 @@ cdef void shares_of_copy(real kind, const Task* task, const Row* row) noexcept n
     copy.x = task.out
     copy.mask.data = NULL
     place.x = row.out
-    shares_of_row(kind, &copy, &place)
+    log_softmax_of_row(kind, &copy, &place)
     for block in range(blocks_of(task)):
         n = block_at(task, block, &start)
         store(task, row, start, n, <real*>row.out + start)
 
 
-cdef void shares_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
+cdef void log_softmax_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
     cdef real buffer[BLOCK]
     cdef Shares shares
-    cdef Part part
-    cdef real m
-    cdef bint finite
-    if is_copied(task):
-        shares_of_copy(kind, task, row)
+    if blocks_of(task) > 1 and is_gathered(task) and task.crew == NULL:
+        log_softmax_of_copy(kind, task, row)
         return
-    if task.is_log:
-        finite = find_log_sum(task, row, &buffer[0], &shares.sum)
-    else:
-        m = max_of(task, row, &buffer[0], -1)
-        finite = isfinite(m)
-    if not finite:
+    if not find_log_sum(task, row, &buffer[0], &shares.sum):
         special_shares(kind, task, row)
         return
-    if not task.is_log:
-        if is_plain(task):
-            plain_softmax(task, row, m)
-            return
-        shift_to(m, origin_for(m), &shares.shift)
-        if task.rows.length <= BLOCK:
-            softmax_of_blocks(kind, task, row, 1, &shares.shift)
-            return
-        sum_of(
-            task, row, &buffer[0], &shares.shift, tier_of_shares(task), -1, &shares.total
-        )
     shares.task = task
     shares.row = row
-    part = write_shares_f64 if real is double else write_shares_f32
-    if task.crew != NULL:
-        share_out(task.crew, part, &shares, blocks_of(task), 1)
+    write_row(kind, &shares)
+
+
+cdef void softmax_of_long_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    """A row of several blocks. One that is gathered is so only once, while it is summed: to where
+    its shares go."""
+    cdef real buffer[BLOCK]
+    cdef Shares shares
+    cdef Task copy
+    cdef Row place
+    cdef bint copies = is_gathered(task)
+    if not sum_for_shares(task, row, &buffer[0], copies, &shares.shift, &shares.total):
+        special_shares(kind, task, row)
+        return
+    shares.task = task
+    shares.row = row
+    if copies:
+        copy = task[0]
+        place = row[0]
+        copy.x = task.out
+        place.x = row.out
+        shares.task = &copy
+        shares.row = &place
+    write_row(kind, &shares)
+
+
+cdef void softmax_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
+    cdef real buffer[BLOCK]
+    cdef RowShift shift
+    cdef real m
+    if task.rows.length > BLOCK:
+        softmax_of_long_row(kind, task, row)
+        return
+    m = max_of(task, row, &buffer[0], -1)
+    if not isfinite(m):
+        special_shares(kind, task, row)
+    elif is_plain(task):
+        plain_softmax(task, row, m)
     else:
-        part(&shares, 0, blocks_of(task))
+        shift_to(m, origin_for(m), &shift)
+        softmax_of_blocks(kind, task, row, 1, &shift)
 
 
 cdef inline void solve_row(real kind, const Task* task, const Row* row) noexcept nogil:
     if task.reduces:
         reduce_row(kind, task, row)
+    elif task.is_log:
+        log_softmax_of_row(kind, task, row)
     else:
-        shares_of_row(kind, task, row)
+        softmax_of_row(kind, task, row)
 
 
 cdef inline void solve_own_row(const Task* task, const Row* row) noexcept nogil:

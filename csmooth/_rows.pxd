@@ -598,7 +598,7 @@ cdef inline void row_lane_sums(
 
 cdef inline void row_lane_terms(
     const real* x, Py_ssize_t n, const RowShift* shift, int tier, int keeps, double* sums,
-    real* errors, real* terms_hi, real* terms_lo
+    real* errors, real* terms_hi, real* terms_lo, real* m
 ) noexcept nogil:
     """The same, and the terms; in two steps for STRETCH groups, for while one loop's chain of
     operations is waited for, the processor does not look ahead as far as the next group.
@@ -643,6 +643,8 @@ cdef inline void row_lane_terms(
         for g in range(groups):
             for lane in range(lanes):
                 add_term(hi[g][lane], lo[g][lane], scale[g][lane], tier, &s[lane], &c[lane])
+                if m != NULL:
+                    m[lane] = greater(x[start + BLOCK + g * lanes + lane], m[lane])
         start += groups * lanes
     last = place_of_last(<real>0, n, keeps)
     add_last(
@@ -689,46 +691,69 @@ cdef inline void row_block_sum(
     if keeps == NOTHING:
         row_lane_sums(x, n, shift, tier, &s[0], &c[0], m)
     else:
-        row_lane_terms(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo)
+        row_lane_terms(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo, m)
     fold_lanes(&s[0], &c[0], lanes_of(x[0]), total)
 
 
-cdef inline bint row_parts(const real* x, Py_ssize_t n, RowPart* parts) noexcept nogil:
-    """The FAST sums of a row's blocks, each on the scale of its own maximum.
+cdef inline bint has_own_scale(real m) noexcept nogil:
+    """Whether a block with the maximum m is summed on that scale in a row with the origin 0;
+    without terms (-inf) any scale serves."""
+    return m < INFINITY and (m == -INFINITY or origin_of(m) == 0)
 
-    The row is read from memory only once: the maximum of a block is found while the block before it
-    is summed. False for infinities, nan and blocks with origins other than 0.
-    """
+
+cdef inline bint row_tier_parts(
+    const real* x, Py_ssize_t n, int tier, int keeps, RowPart* parts, real* packed
+) noexcept nogil:
     cdef real maxima[MAX_LANES]
     cdef real m = row_max(x, min(n, <Py_ssize_t>BLOCK))
     cdef Py_ssize_t size, start = 0
     cdef int lane
     while start < n:
-        if not fabs(m) < INFINITY or origin_of(m) != 0:
+        if not has_own_scale(m):
             return False
         size = n - start if n - start < BLOCK else BLOCK
-        row_shift(m, <real>0, &parts.shift)
+        row_shift(m if m > -INFINITY else <real>0, <real>0, &parts.shift)
+        parts.shift.maximum = m
         parts.sum.hi = 0
         parts.sum.lo = 0
         if n - start >= 2 * BLOCK:
             for lane in range(MAX_LANES):
                 maxima[lane] = -INFINITY
             row_block_sum(
-                x + start, BLOCK, &parts.shift, FAST, NOTHING, &parts.sum, <real*>NULL, <real*>NULL,
-                &maxima[0],
+                x + start, BLOCK, &parts.shift, tier, keeps, &parts.sum, packed + start,
+                packed + start, &maxima[0],
             )
             m = row_max(&maxima[0], MAX_LANES)
         else:
             row_block_sum(
-                x + start, size, &parts.shift, FAST, NOTHING, &parts.sum, <real*>NULL, <real*>NULL,
-                <real*>NULL,
+                x + start, size, &parts.shift, tier, keeps, &parts.sum, packed + start,
+                packed + start, <real*>NULL,
             )
-            m = row_max(x + start + size, min(n - start - size, <Py_ssize_t>BLOCK))
+            if start + size < n:
+                m = row_max(x + start + size, n - start - size)
         if not fabs(parts.sum.hi) < INFINITY:
             return False
         start += size
         parts += 1
     return True
+
+
+cdef inline bint row_parts(const real* x, Py_ssize_t n, RowPart* parts) noexcept nogil:
+    """The FAST sums of a row's blocks, each on the scale of its own maximum.
+
+    The row is read from memory only once: the maximum of a block is found while the block before it
+    is summed. False for infinity, nan and blocks with origins other than 0.
+    """
+    return row_tier_parts(x, n, FAST, NOTHING, parts, <real*>NULL)
+
+
+cdef inline bint row_share_parts(
+    const real* x, Py_ssize_t n, RowPart* parts, real* packed
+) noexcept nogil:
+    """The same by the terms of SHARES, which are kept packed unless packed is NULL."""
+    if packed == NULL:
+        return row_tier_parts(x, n, SHARES, NOTHING, parts, <real*>NULL)
+    return row_tier_parts(x, n, SHARES, PACKED, parts, packed)
 
 
 cdef inline void row_join(

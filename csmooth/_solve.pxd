@@ -37,7 +37,7 @@ from csmooth._load cimport (
     replace_masked, scatter, unconvert, unpack_columns,
 )
 from csmooth._pool cimport Crew, share_out
-from csmooth._rows cimport add_block
+from csmooth._rows cimport add_block, has_own_scale
 
 cdef enum:
     PARTS = 64      # blocks of a row that is read once, whose sums are joined at a time
@@ -225,29 +225,16 @@ cdef inline real max_of_block(
         return kernels.row_max_f32(x, n)
 
 
-cdef inline bint packs_terms(const Task* task) noexcept nogil:
-    """Whether the terms of long rows wait where their shares will be written: not over the input,
-    and not for results of 16 bits, whose terms are not worth it."""
-    return task.out.direct and task.out.data != task.x.data and not task.halves
-
-
 cdef inline void add_sum_of_block(
     const Task* task, const Row* row, Py_ssize_t block, const RowShift* shift, int tier,
     Py_ssize_t without, real* buffer, PairSum* total
 ) noexcept nogil:
     cdef Py_ssize_t start, n = block_at(task, block, &start)
     cdef const real* x = load_without(task, row, start, n, buffer, without)
-    cdef bint packs = tier == SHARES and packs_terms(task)
     if real is double:
-        if packs:
-            kernels.row_packed_terms_f64(x, n, shift, total, <real*>row.out + start)
-        else:
-            kernels.row_sum_exp_f64(x, n, shift, tier, total)
+        kernels.row_sum_exp_f64(x, n, shift, tier, total)
     else:
-        if packs:
-            kernels.row_packed_terms_f32(x, n, shift, total, <real*>row.out + start)
-        else:
-            kernels.row_sum_exp_f32(x, n, shift, tier, total)
+        kernels.row_sum_exp_f32(x, n, shift, tier, total)
 
 
 cdef struct Sweep:
@@ -259,6 +246,7 @@ cdef struct Sweep:
     Py_ssize_t without
     PairSum* results    # of each block: its maximum, in hi, or its sum
     RowPart* parts      # or its sum on a scale of its own
+    bint copies         # the row to where its shares go
 
 
 cdef inline bint begin_sweep(
@@ -284,7 +272,7 @@ cdef inline void sweep_max(
     cdef Py_ssize_t block
     for block in range(start, stop):
         sweep.results[block].hi = max_of_block(
-            sweep.task, sweep.row, block, sweep.without, &buffer[0]
+            sweep.task, sweep.row, block, sweep.without, buffer
         )
 
 
@@ -525,22 +513,70 @@ cdef inline void log_sum_of_row(
             log_sum_double(task, row, m, True, &wide[0], sum)
 
 
-cdef inline bint parts_of_row(
-    real kind, const Task* task, const Row* row, Py_ssize_t first, Py_ssize_t last, RowPart* parts
+cdef inline bint packs_terms(const Task* task) noexcept nogil:
+    """Whether the terms of long rows wait where their shares will be written: not over the input,
+    and not for results of 16 bits, whose terms are not worth it."""
+    return task.out.direct and task.out.data != task.x.data and not task.halves
+
+
+cdef inline void part_of_row(
+    const real* x, Py_ssize_t n, int tier, const RowShift* whole, RowPart* part, real* packed
 ) noexcept nogil:
-    """The fast sums of blocks first ... last of a row."""
+    """The sum of a block of a row that has to be read before: on the scale of the whole row where
+    one of its own will not do."""
+    cdef real m
+    if real is double:
+        m = kernels.row_max_f64(x, n)
+    else:
+        m = kernels.row_max_f32(x, n)
+    part.shift = whole[0]
+    if whole.origin == 0 and has_own_scale(m):
+        shift_to(m if m > -INFINITY else <real>0, <real>0, &part.shift)
+        part.shift.maximum = m
+    part.sum.hi = 0
+    part.sum.lo = 0
+    if real is double:
+        if packed != NULL:
+            kernels.row_packed_terms_f64(x, n, &part.shift, &part.sum, packed)
+        else:
+            kernels.row_sum_exp_f64(x, n, &part.shift, tier, &part.sum)
+    else:
+        if packed != NULL:
+            kernels.row_packed_terms_f32(x, n, &part.shift, &part.sum, packed)
+        else:
+            kernels.row_sum_exp_f32(x, n, &part.shift, tier, &part.sum)
+
+
+cdef inline bint parts_of_row(
+    real kind, const Task* task, const Row* row, int tier, const RowShift* whole, bint copies,
+    Py_ssize_t first, Py_ssize_t last, RowPart* parts
+) noexcept nogil:
+    """The sums of blocks first ... last of a row, see row_parts; whole is NULL or its scale, where
+    it has been read before. One that is gathered is so to a buffer or (copies) to where its shares
+    go."""
     cdef real buffer[BLOCK]
     cdef const real* x
+    cdef real* packed = NULL
     cdef Py_ssize_t start = first * BLOCK
     cdef Py_ssize_t n = min(last * BLOCK, task.rows.length) - start, size
     cdef bint in_place = task.x.direct and task.mask.data == NULL, possible = True
     while possible and n > 0:
-        size = n if in_place else min(n, <Py_ssize_t>BLOCK)
-        x = load(task, row, start, size, &buffer[0])
-        if real is double:
-            possible = kernels.row_parts_f64(x, size, parts)
+        size = n if in_place and whole == NULL else min(n, <Py_ssize_t>BLOCK)
+        x = load(task, row, start, size, <real*>row.out + start if copies else &buffer[0])
+        if tier == SHARES and packs_terms(task) and not copies:
+            packed = <real*>row.out + start
+        if whole != NULL:
+            part_of_row(x, size, tier, whole, parts, packed)
+        elif real is double:
+            if tier == FAST:
+                possible = kernels.row_parts_f64(x, size, parts)
+            else:
+                possible = kernels.row_share_parts_f64(x, size, parts, packed)
         else:
-            possible = kernels.row_parts_f32(x, size, parts)
+            if tier == FAST:
+                possible = kernels.row_parts_f32(x, size, parts)
+            else:
+                possible = kernels.row_share_parts_f32(x, size, parts, packed)
         parts += 1
         start += size
         n -= size
@@ -550,7 +586,10 @@ cdef inline bint parts_of_row(
 cdef inline void sweep_parts(
     real kind, Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
 ) noexcept nogil:
-    if not parts_of_row(kind, sweep.task, sweep.row, start, stop, &sweep.parts[start]):
+    if not parts_of_row(
+        kind, sweep.task, sweep.row, sweep.tier, sweep.shift, sweep.copies, start, stop,
+        &sweep.parts[start],
+    ):
         # marks the row: this one is looked at first
         sweep.parts[start].sum.hi = INFINITY
 
@@ -563,48 +602,76 @@ cdef inline void parts_f32(void* sweep, Py_ssize_t start, Py_ssize_t stop) noexc
     sweep_parts(<float>0, <Sweep*>sweep, start, stop)
 
 
-cdef inline bint log_sum_at_once(
-    real kind, const Task* task, const Row* row, LogSum* sum
+cdef inline bint sum_at_once(
+    real kind, const Task* task, const Row* row, int tier, const RowShift* whole, bint copies,
+    RowShift* shift, PairSum* total
 ) noexcept nogil:
-    """The log-sum by the fast tier of a long row that is read only once.
+    """The sum of a row that is read only once, each block on a scale of its own, and the row's.
 
-    False where that is not possible, and nothing is known of the row.
+    False where that is not possible (see row_parts), and nothing is known of the row.
     """
     cdef Sweep sweep
     cdef RowPart parts[PARTS]
-    cdef RowShift shift
-    cdef PairSum total
-    cdef Py_ssize_t first, last, blocks = blocks_of(task)
+    cdef Py_ssize_t first = 0, last, blocks = blocks_of(task)
     cdef bint possible = True
-    if blocks <= 1 or not begins_fast(task):
-        return False
     total.hi = 0
     total.lo = 0
     shift.maximum = -INFINITY
     shift.exponent = 0
+    sweep.parts = NULL
     if task.crew != NULL:
+        sweep.parts = <RowPart*>malloc(blocks * sizeof(RowPart))
+    if sweep.parts != NULL:
         sweep.task = task
         sweep.row = row
-        sweep.parts = <RowPart*>malloc(blocks * sizeof(RowPart))
-        if sweep.parts == NULL:
-            return False
+        sweep.tier = tier
+        sweep.shift = whole
+        sweep.copies = copies
         share_out(task.crew, parts_f64 if real is double else parts_f32, &sweep, blocks, 1)
         for first in range(blocks):
-            possible = possible and sweep.parts[first].sum.hi < INFINITY
+            possible = possible and not sweep.parts[first].sum.hi == INFINITY
         if possible:
-            kernels.row_join(sweep.parts, blocks, &shift, &total)
+            kernels.row_join(sweep.parts, blocks, shift, total)
         free(sweep.parts)
     else:
-        first = 0
         while possible and first < blocks:
             last = min(first + PARTS, blocks)
-            possible = parts_of_row(kind, task, row, first, last, &parts[0])
+            possible = parts_of_row(kind, task, row, tier, whole, copies, first, last, &parts[0])
             if possible:
-                kernels.row_join(&parts[0], last - first, &shift, &total)
+                kernels.row_join(&parts[0], last - first, shift, total)
             first = last
-    if possible:
-        kernels.row_fast_log_sum(&shift, &total, sum)
-    return possible
+    return possible and shift.maximum > -INFINITY
+
+
+cdef inline bint log_sum_at_once(
+    real kind, const Task* task, const Row* row, LogSum* sum
+) noexcept nogil:
+    """The log-sum by the fast tier of a long row, as by sum_at_once."""
+    cdef RowShift shift
+    cdef PairSum total
+    if blocks_of(task) <= 1 or not begins_fast(task):
+        return False
+    if not sum_at_once(kind, task, row, FAST, NULL, False, &shift, &total):
+        return False
+    kernels.row_fast_log_sum(&shift, &total, sum)
+    return True
+
+
+cdef inline bint sum_for_shares(
+    const Task* task, const Row* row, real* buffer, bint copies, RowShift* shift, PairSum* total
+) noexcept nogil:
+    """The sum of a row by the terms of its shares, which are kept if packs_terms and not copies
+    (see parts_of_row); False for one whose maximum is not finite."""
+    cdef RowShift whole
+    cdef int tier = tier_of_shares(task)
+    cdef real m = 0
+    if sum_at_once(m, task, row, tier, NULL, copies, shift, total):
+        return True
+    m = max_of(task, row, buffer, -1)
+    if not isfinite(m):
+        return False
+    shift_to(m, origin_for(m), &whole)
+    return sum_at_once(m, task, row, tier, &whole, copies, shift, total)
 
 
 cdef inline bint find_log_sum(

@@ -227,6 +227,8 @@ def test_long_rows_of_every_kind_and_place(name, dtype, n, rng, same_bits):
             same_bits(call(name, y, axis=0), expected, f"{kind} {place}")
         same_bits(call(name, np.stack([x, -x, x]), axis=1)[2], expected, f"{kind} among others")
         same_bits(call(name, beside, axis=0)[..., 1], expected, f"{kind} column")
+        many = np.repeat(x[:, None], 66, axis=1)
+        same_bits(call(name, many, axis=0)[..., 7], expected, f"{kind} one of many columns")
         same_bits(call(name, x, axis=0, where=np.ones(n, bool)), expected, f"{kind} masked")
         if name != "logsumexp":
             same_bits(call(name, x, axis=0, out=x), expected, f"{kind} in place")
@@ -463,6 +465,17 @@ def test_workers(name, dtype, rng, same_bits):
             expected = call(name, x, axis=axis, workers=1)
             for workers in (None, 2, 3, -1):
                 same_bits(call(name, x, axis=axis, workers=workers), expected, workers)
+
+
+@every_function
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_workers_on_one_row_of_every_kind(name, dtype, rng, same_bits):
+    for kind, row in long_rows(rng, 140_003, dtype):
+        with np.errstate(over="ignore"):
+            x = row.astype(dtype)
+        expected = call(name, x, workers=1)
+        for place, y in (("plain", x), ("apart", np.repeat(x, 2)[::2])):
+            same_bits(call(name, y, workers=2), expected, f"{kind} {place}")
 
 
 if __name__ == "__main__":

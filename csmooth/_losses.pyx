@@ -260,8 +260,9 @@ cdef void dominating_target(
 cdef void target_row(
     real kind, const Task* task, const Row* row, TargetBlock* block, int w
 ) noexcept nogil:
-    cdef real buffer[BLOCK]
-    cdef real written[BLOCK]
+    cdef real room[2 * (BLOCK + SLACK)]
+    cdef real* buffer = aligned(room)
+    cdef real* written = aligned(room + BLOCK + SLACK)
     cdef RowShift shift
     cdef PairSum total
     cdef LogSum sum
@@ -269,11 +270,11 @@ cdef void target_row(
     cdef real* y
     cdef real at_target, m
     cdef Py_ssize_t b, start, n, target = block.target[w]
-    if not sum_for_shares(task, row, &buffer[0], False, &shift, &total):
+    if not sum_for_shares(task, row, buffer, False, &shift, &total):
         special_row(kind, task, row, block, w)
         return
     m = <real>shift.maximum
-    at_target = load(task, row, target, 1, &buffer[0])[0]
+    at_target = load(task, row, target, 1, buffer)[0]
     if real is double:
         kernels.row_target_f64(at_target, &shift, &total, &sum, block, w)
     else:
@@ -286,8 +287,8 @@ cdef void target_row(
     total.lo = block.total_lo[w]
     for b in range(blocks_of(task)):
         n = block_at(task, b, &start)
-        y = output_block(task, row, start, &written[0])
-        x = load(task, row, start, n, &buffer[0])
+        y = output_block(task, row, start, written)
+        x = load(task, row, start, n, buffer)
         if real is double:
             if packs_terms(task):
                 kernels.row_packed_shares_f64(x, n, &shift, &total, y)

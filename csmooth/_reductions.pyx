@@ -99,7 +99,8 @@ cdef inline void write_log_sum(
 
 
 cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil:
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef double wide[BLOCK]
     cdef LogSum sum
     cdef double value
@@ -109,7 +110,7 @@ cdef void reduce_row(real kind, const Task* task, const Row* row) noexcept nogil
         if task.sign.data == NULL and sign == -1:
             value = NAN
     else:
-        if find_log_sum(task, row, &buffer[0], &sum):
+        if find_log_sum(task, row, buffer, &sum):
             value = log_sum_result(task, row, &sum, is_plain(task))
         else:
             value = special_log_sum(task, row, &wide[0])
@@ -148,8 +149,9 @@ cdef inline void softmax_of_blocks(
 ) noexcept nogil:
     """softmax of rows that are a block together, whose terms are kept, where longer rows need them
     twice."""
-    cdef real loaded[BLOCK]
-    cdef real written[BLOCK]
+    cdef real room[2 * (BLOCK + SLACK)]
+    cdef real* loaded = aligned(room)
+    cdef real* written = aligned(room + BLOCK + SLACK)
     cdef const real* x[GROUP]
     cdef real* y[GROUP]
     cdef Py_ssize_t n = task.rows.length
@@ -190,8 +192,9 @@ cdef inline void write_shares(
     real kind, const Shares* shares, Py_ssize_t first, Py_ssize_t last
 ) noexcept nogil:
     """The shares of blocks first ... last of a row."""
-    cdef real buffer[BLOCK]
-    cdef real written[BLOCK]
+    cdef real room[2 * (BLOCK + SLACK)]
+    cdef real* buffer = aligned(room)
+    cdef real* written = aligned(room + BLOCK + SLACK)
     cdef const Task* task = shares.task
     cdef const Row* row = shares.row
     cdef const real* x
@@ -200,8 +203,8 @@ cdef inline void write_shares(
     cdef int tier = tier_of_shares(task)
     for block in range(first, last):
         n = block_at(task, block, &start)
-        x = load(task, row, start, n, &buffer[0])
-        y = output_block(task, row, start, &written[0])
+        x = load(task, row, start, n, buffer)
+        y = output_block(task, row, start, written)
         if real is double:
             if task.is_log and is_plain(task):
                 kernels.row_plain_log_softmax(x, n, &shares.sum, y)
@@ -261,12 +264,13 @@ cdef void log_softmax_of_copy(real kind, const Task* task, const Row* row) noexc
 
 
 cdef void log_softmax_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef Shares shares
     if blocks_of(task) > 1 and is_gathered(task) and task.crew == NULL:
         log_softmax_of_copy(kind, task, row)
         return
-    if not find_log_sum(task, row, &buffer[0], &shares.sum):
+    if not find_log_sum(task, row, buffer, &shares.sum):
         special_shares(kind, task, row)
         return
     shares.task = task
@@ -298,13 +302,14 @@ cdef void softmax_of_long_row(real kind, const Task* task, const Row* row) noexc
 
 
 cdef void softmax_of_row(real kind, const Task* task, const Row* row) noexcept nogil:
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef RowShift shift
     cdef real m
     if task.rows.length > BLOCK:
         softmax_of_long_row(kind, task, row)
         return
-    m = max_of(task, row, &buffer[0], -1)
+    m = max_of(task, row, buffer, -1)
     if not isfinite(m):
         special_shares(kind, task, row)
     elif is_plain(task):

@@ -33,8 +33,8 @@ from csmooth._kernels cimport (
     RowPart, RowShift,
 )
 from csmooth._load cimport (
-    Operand, Rows, convert, gather, is_adjacent, is_simple, own_number, pack_columns,
-    replace_masked, scatter, unconvert, unpack_columns,
+    SLACK, Operand, Rows, aligned, convert, gather, is_adjacent, is_simple, own_number,
+    pack_columns, replace_masked, scatter, unconvert, unpack_columns,
 )
 from csmooth._pool cimport Crew, share_out
 from csmooth._rows cimport add_block, has_own_scale
@@ -268,7 +268,8 @@ cdef inline bint begin_sweep(
 cdef inline void sweep_max(
     real kind, const Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
 ) noexcept nogil:
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef Py_ssize_t block
     for block in range(start, stop):
         sweep.results[block].hi = max_of_block(
@@ -279,13 +280,14 @@ cdef inline void sweep_max(
 cdef inline void sweep_sum(
     real kind, const Sweep* sweep, Py_ssize_t start, Py_ssize_t stop
 ) noexcept nogil:
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef Py_ssize_t block
     for block in range(start, stop):
         sweep.results[block].hi = 0
         sweep.results[block].lo = 0
         add_sum_of_block(
-            sweep.task, sweep.row, block, sweep.shift, sweep.tier, sweep.without, &buffer[0],
+            sweep.task, sweep.row, block, sweep.shift, sweep.tier, sweep.without, buffer,
             &sweep.results[block],
         )
 
@@ -554,7 +556,8 @@ cdef inline bint parts_of_row(
     """The sums of blocks first ... last of a row, see row_parts; whole is NULL or its scale, where
     it has been read before. One that is gathered is so to a buffer or (copies) to where its shares
     go."""
-    cdef real buffer[BLOCK]
+    cdef real room[BLOCK + SLACK]
+    cdef real* buffer = aligned(room)
     cdef const real* x
     cdef real* packed = NULL
     cdef Py_ssize_t start = first * BLOCK
@@ -562,7 +565,7 @@ cdef inline bint parts_of_row(
     cdef bint in_place = task.x.direct and task.mask.data == NULL, possible = True
     while possible and n > 0:
         size = n if in_place and whole == NULL else min(n, <Py_ssize_t>BLOCK)
-        x = load(task, row, start, size, <real*>row.out + start if copies else &buffer[0])
+        x = load(task, row, start, size, <real*>row.out + start if copies else buffer)
         if tier == SHARES and packs_terms(task) and not copies:
             packed = <real*>row.out + start
         if whole != NULL:

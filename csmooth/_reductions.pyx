@@ -24,9 +24,9 @@ from csmooth._pool cimport SHARE_FROM, Crew, Part, dismiss, engage, share_out
 from csmooth._solve cimport (
     SHORT_ROW, Census, Row, Task, are_finite, begins_fast, begins_short, block_at, blocks_of,
     cancelled_log_sum, find_log_sum, is_correctable, is_plain, is_settled, lie_side_by_side,
-    limit_of, load, log_sum_of_row, log_sum_value, max_of, origin_for, output_block, pack_rows,
-    packs_terms, set_direct, shift_to, special_log_sum, store, stored_part, sum_for_shares,
-    take_census, tier_of_shares, unpack_packed, weighted_log_sum,
+    limit_of, load, log_sum_of_row, log_sum_value, max_of_elements, origin_for, output_block,
+    pack_rows, packs_terms, set_direct, shift_to, special_log_sum, store, stored_part,
+    sum_for_shares, take_census, tier_of_shares, unpack_packed, weighted_log_sum,
 )
 from csmooth._status cimport restore_vector_flags, vector_flags
 
@@ -167,11 +167,11 @@ cdef inline void softmax_of_blocks(
         store(task, &rows[w], 0, n, y[w])
 
 
-cdef inline void plain_softmax(const Task* task, const Row* row, real m) noexcept nogil:
-    cdef real buffer[LONG_ROW]
+cdef inline void plain_softmax(
+    const Task* task, const Row* row, const real* x, real m, real* buffer
+) noexcept nogil:
     cdef Py_ssize_t n = task.rows.length
-    cdef const real* x = load(task, row, 0, n, &buffer[0])
-    cdef real* y = output_block(task, row, 0, &buffer[0])
+    cdef real* y = output_block(task, row, 0, buffer)
     if real is double:
         kernels.row_plain_softmax(x, n, m, y)
     else:
@@ -305,15 +305,18 @@ cdef void softmax_of_row(real kind, const Task* task, const Row* row) noexcept n
     cdef real room[BLOCK + SLACK]
     cdef real* buffer = aligned(room)
     cdef RowShift shift
+    cdef const real* x
     cdef real m
-    if task.rows.length > BLOCK:
+    cdef Py_ssize_t n = task.rows.length
+    if n > BLOCK:
         softmax_of_long_row(kind, task, row)
         return
-    m = max_of(task, row, buffer, -1)
+    x = load(task, row, 0, n, buffer)
+    m = max_of_elements(x, n)
     if not isfinite(m):
         special_shares(kind, task, row)
     elif is_plain(task):
-        plain_softmax(task, row, m)
+        plain_softmax(task, row, x, m, buffer)
     else:
         shift_to(m, origin_for(m), &shift)
         softmax_of_blocks(kind, task, row, 1, &shift)

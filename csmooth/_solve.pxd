@@ -214,15 +214,18 @@ cdef inline Py_ssize_t blocks_of(const Task* task) noexcept nogil:
     return (task.rows.length + BLOCK - 1) // BLOCK
 
 
-cdef inline real max_of_block(
-    const Task* task, const Row* row, Py_ssize_t block, Py_ssize_t without, real* buffer
-) noexcept nogil:
-    cdef Py_ssize_t start, n = block_at(task, block, &start)
-    cdef const real* x = load_without(task, row, start, n, buffer, without)
+cdef inline real max_of_elements(const real* x, Py_ssize_t n) noexcept nogil:
     if real is double:
         return kernels.row_max_f64(x, n)
     else:
         return kernels.row_max_f32(x, n)
+
+
+cdef inline real max_of_block(
+    const Task* task, const Row* row, Py_ssize_t block, Py_ssize_t without, real* buffer
+) noexcept nogil:
+    cdef Py_ssize_t start, n = block_at(task, block, &start)
+    return max_of_elements(load_without(task, row, start, n, buffer, without), n)
 
 
 cdef inline void add_sum_of_block(
@@ -526,11 +529,7 @@ cdef inline void part_of_row(
 ) noexcept nogil:
     """The sum of a block of a row that has to be read before: on the scale of the whole row where
     one of its own will not do."""
-    cdef real m
-    if real is double:
-        m = kernels.row_max_f64(x, n)
-    else:
-        m = kernels.row_max_f32(x, n)
+    cdef real m = max_of_elements(x, n)
     part.shift = whole[0]
     if whole.origin == 0 and has_own_scale(m):
         shift_to(m if m > -INFINITY else <real>0, <real>0, &part.shift)

@@ -13,8 +13,8 @@ from csmooth._kernels cimport (
 from csmooth._rows cimport (
     NOTHING, PACKED, PAIRS, SINGLE, add_block, add_lane, add_term, fast_log_share, fast_share,
     fast_term, greater, kept_lo, lanes_of, log_share, log_sum_without, near_log_share,
-    origin_of, reciprocal, scale_of, scaled_share, share, shift_of, store_term, subtrahend, term_of,
-    unpacked_pair, unscaled,
+    origin_of, reciprocal, scale_of, scaled_share, share, shift_of, store_term, subtrahend,
+    sums_are_exact, term_of, unpacked_pair, unscaled,
 )
 
 cdef enum:
@@ -118,8 +118,7 @@ cdef inline void columns_kept_sum_exp(
     cdef real c[WAITING][WIDTH]
     cdef Py_ssize_t block, start, size, last, count, index, index2, j
     cdef int lane, w, half, used, i, rest, top, lanes = lanes_of(x[0])
-    # add_term's multiples of 2**(OFFSET - 44) are summed without rounding: n 2**44.5 < 2**53
-    cdef bint exact = real is double and tier == SHARES and n <= 256
+    cdef bint exact = sums_are_exact(<real>0, tier, n)
     for w in range(width):
         s_hi[w] = 0
         s_lo[w] = 0
@@ -157,11 +156,10 @@ cdef inline void columns_kept_sum_exp(
             while rest % 2:
                 if lane < used and exact:
                     for w in range(width):
-                        s[top - 1][w] = s[top - 1][w] + s[top][w]
-                        c[top - 1][w] = c[top - 1][w] + c[top][w]
+                        add_lane(s[top][w], c[top][w], True, &s[top - 1][w], &c[top - 1][w])
                 elif lane < used:
                     for w in range(width):
-                        add_lane(s[top][w], c[top][w], &s[top - 1][w], &c[top - 1][w])
+                        add_lane(s[top][w], c[top][w], False, &s[top - 1][w], &c[top - 1][w])
                 lane -= half
                 top -= 1
                 half //= 2

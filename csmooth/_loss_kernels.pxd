@@ -540,7 +540,7 @@ cdef inline void row_sum_pairs(
     for i in range(n - n % LANES_F64, n):
         lane = <int>(i % LANES_F64)
         add_pair(hi[i], lo[i], &s[lane], &c[lane])
-    fold_lanes(&s[0], &c[0], LANES_F64, total)
+    fold_lanes(&s[0], &c[0], LANES_F64, False, total)
 
 
 cdef inline void row_sum_plain(const double* x, Py_ssize_t n, PairSum* total) noexcept nogil:
@@ -557,7 +557,7 @@ cdef inline void row_sum_plain(const double* x, Py_ssize_t n, PairSum* total) no
             s[lane] = s[lane] + x[i * LANES_F64 + lane]
     for i in range(n - n % LANES_F64, n):
         s[i % LANES_F64] += x[i]
-    fold_lanes(&s[0], &c[0], LANES_F64, total)
+    fold_lanes(&s[0], &c[0], LANES_F64, False, total)
 
 
 cdef inline void clear_columns(double* s, double* c, int used) noexcept nogil:
@@ -651,7 +651,7 @@ cdef inline void row_soft_sums(
         lane = <int>(i % LANES_F64)
         soft_term(x[i], q[i], q_lo[i], m, &hi, &lo)
         add_pair(hi, lo, &s[lane], &c[lane])
-    fold_lanes(&s[0], &c[0], LANES_F64, distance)
+    fold_lanes(&s[0], &c[0], LANES_F64, False, distance)
 
 
 cdef inline void row_soft_loss(
@@ -1259,7 +1259,7 @@ cdef inline bint row_binary_sum(
         s[lane] = s[lane] - FIRST
     own.hi = 0
     own.lo = 0
-    fold_lanes(&s[0], &c[0], LANES_F64, &own)
+    fold_lanes(&s[0], &c[0], LANES_F64, False, &own)
     if not own.hi >= two_to(-20):
         return False
     add_block(own.hi, own.lo, &total.hi, &total.lo)

@@ -226,9 +226,15 @@ cdef inline void add_term(
         add_pair(hi * scale, lo * scale, s, c)
 
 
-cdef inline void add_lane(double s2, real c2, double* s, real* c) noexcept nogil:
-    """s + c += s2 + c2, the sums of two lanes."""
-    if real is float:
+cdef inline bint sums_are_exact(real kind, int tier, Py_ssize_t n) noexcept nogil:
+    """Whether the lanes of a block are added without rounding s: n multiples of add_term's
+    2**(OFFSET - 44), each below 2**(OFFSET + 1/2), as long as n 2**44.5 < 2**53."""
+    return real is double and tier == SHARES and n <= 256
+
+
+cdef inline void add_lane(double s2, real c2, bint exact, double* s, real* c) noexcept nogil:
+    """s + c += s2 + c2, the sums of two lanes; exact as sums_are_exact."""
+    if real is float or exact:
         s[0] = s[0] + s2
         c[0] = c[0] + c2
     else:
@@ -411,8 +417,8 @@ cdef inline void lane_max(const real* x, Py_ssize_t n, real* m) noexcept nogil:
         for lane in range(MAX_LANES):
             top[lane] = greater(x[lane], top[lane])
     else:
-        for lane in range(<int>n):
-            top[lane] = greater(x[lane], top[lane])
+        for lane in range(MAX_LANES):
+            top[lane] = greater(x[lane] if lane < n else <real>-INFINITY, top[lane])
     for lane in range(MAX_LANES):
         m[lane] = top[lane]
 
@@ -557,9 +563,7 @@ cdef inline const real* whole_group(
     if n >= lanes:
         return x
     for lane in range(lanes):
-        few[lane] = -INFINITY
-    for lane in range(<int>n):
-        few[lane] = x[lane]
+        few[lane] = x[lane] if lane < n else <real>-INFINITY
     return few
 
 
@@ -658,22 +662,24 @@ cdef inline void row_lane_terms(
         terms_hi[lane] = few_hi[lane]
 
 
-cdef inline void fold_sums(double* s, real* c, int half) noexcept nogil:
+cdef inline void fold_sums(double* s, real* c, int half, bint exact) noexcept nogil:
     """Adds the upper half of twice so many lanes to the lower one, as fold_max."""
     cdef int lane
     for lane in range(half):
-        add_lane(s[lane + half], c[lane + half], &s[lane], &c[lane])
+        add_lane(s[lane + half], c[lane + half], exact, &s[lane], &c[lane])
 
 
-cdef inline void fold_lanes(double* s, real* c, int lanes, PairSum* total) noexcept nogil:
+cdef inline void fold_lanes(
+    double* s, real* c, int lanes, bint exact, PairSum* total
+) noexcept nogil:
     """Adds the sums of 8, 16 or 32 lanes to the total."""
     if lanes > 16:
-        fold_sums(s, c, 16)
+        fold_sums(s, c, 16, exact)
     if lanes > 8:
-        fold_sums(s, c, 8)
-    fold_sums(s, c, 4)
-    fold_sums(s, c, 2)
-    fold_sums(s, c, 1)
+        fold_sums(s, c, 8, exact)
+    fold_sums(s, c, 4, exact)
+    fold_sums(s, c, 2, exact)
+    fold_sums(s, c, 1, exact)
     add_block(s[0], c[0], &total.hi, &total.lo)
 
 
@@ -692,7 +698,10 @@ cdef inline void row_block_sum(
         row_lane_sums(x, n, shift, tier, &s[0], &c[0], m)
     else:
         row_lane_terms(x, n, shift, tier, keeps, &s[0], &c[0], terms_hi, terms_lo, m)
-    fold_lanes(&s[0], &c[0], lanes_of(x[0]), total)
+    if sums_are_exact(<real>0, tier, n):
+        fold_lanes(&s[0], &c[0], lanes_of(x[0]), True, total)
+    else:
+        fold_lanes(&s[0], &c[0], lanes_of(x[0]), False, total)
 
 
 cdef inline bint has_own_scale(real m) noexcept nogil:
@@ -1087,7 +1096,7 @@ cdef inline void lane_sums_of_row(
         )
     if real is float:
         for lane in range(LANES_F32 // 2):
-            add_lane(s[lane + LANES_F32 // 2], c[lane + LANES_F32 // 2], &s[lane], &c[lane])
+            add_lane(s[lane + LANES_F32 // 2], c[lane + LANES_F32 // 2], False, &s[lane], &c[lane])
     # copies of bytes, which the compiler does not take for a loop over too few numbers
     memcpy(sums, &s[0], PART * sizeof(double))
     memcpy(sums + GROUP * PART, &s[PART], PART * sizeof(double))
@@ -1116,18 +1125,18 @@ cdef inline void lane_sums_of_rows(
             )
 
 
-cdef inline void combine_lanes(double* s, real* c, PairSum* total) noexcept nogil:
+cdef inline void combine_lanes(double* s, real* c, bint exact, PairSum* total) noexcept nogil:
     """The row's sum from what lane_sums_of_row leaves."""
     cdef int lane
     for lane in range(PART):
-        add_lane(s[GROUP * PART + lane], c[GROUP * PART + lane], &s[lane], &c[lane])
+        add_lane(s[GROUP * PART + lane], c[GROUP * PART + lane], exact, &s[lane], &c[lane])
     total.hi = 0
     total.lo = 0
-    fold_lanes(s, c, PART, total)
+    fold_lanes(s, c, PART, exact, total)
 
 
 cdef inline void combine_lanes_of_rows(
-    double* s, real* c, int width, PairSum* totals
+    double* s, real* c, int width, bint exact, PairSum* totals
 ) noexcept nogil:
     """The same for several rows, each step for all of them at once."""
     cdef double s4[2 * GROUP * 4]
@@ -1138,19 +1147,19 @@ cdef inline void combine_lanes_of_rows(
     cdef double lo[GROUP]
     cdef int i, w
     for i in range(GROUP * PART):
-        add_lane(s[GROUP * PART + i], c[GROUP * PART + i], &s[i], &c[i])
+        add_lane(s[GROUP * PART + i], c[GROUP * PART + i], exact, &s[i], &c[i])
     for w in range(GROUP):
         memcpy(&s4[w * 4], &s[w * PART], 4 * sizeof(double))
         memcpy(&c4[w * 4], &c[w * PART], 4 * sizeof(real))
         memcpy(&s4[(GROUP + w) * 4], &s[w * PART + 4], 4 * sizeof(double))
         memcpy(&c4[(GROUP + w) * 4], &c[w * PART + 4], 4 * sizeof(real))
     for i in range(GROUP * 4):
-        add_lane(s4[GROUP * 4 + i], c4[GROUP * 4 + i], &s4[i], &c4[i])
+        add_lane(s4[GROUP * 4 + i], c4[GROUP * 4 + i], exact, &s4[i], &c4[i])
     for w in range(GROUP):
         s2[0], c2[0], s2[1], c2[1] = s4[4 * w], c4[4 * w], s4[4 * w + 1], c4[4 * w + 1]
-        add_lane(s4[4 * w + 2], c4[4 * w + 2], &s2[0], &c2[0])
-        add_lane(s4[4 * w + 3], c4[4 * w + 3], &s2[1], &c2[1])
-        add_lane(s2[1], c2[1], &s2[0], &c2[0])
+        add_lane(s4[4 * w + 2], c4[4 * w + 2], exact, &s2[0], &c2[0])
+        add_lane(s4[4 * w + 3], c4[4 * w + 3], exact, &s2[1], &c2[1])
+        add_lane(s2[1], c2[1], exact, &s2[0], &c2[0])
         hi[w] = 0
         lo[w] = 0
         add_block(s2[0], c2[0], &hi[w], &lo[w])
@@ -1168,6 +1177,7 @@ cdef inline void rows_tier_sums(
     cdef real c[2 * GROUP * PART]
     cdef Py_ssize_t kept = kept_length(<real>0, n)
     cdef int i, w
+    cdef bint exact = sums_are_exact(<real>0, tier, n)
     # for a few long rows more chains of operations at a time pay
     cdef bint singly = keeps == NOTHING or (real is float and tier != FAST)
     if n < lanes_of(<real>0) or (width < FEW and singly):
@@ -1185,12 +1195,18 @@ cdef inline void rows_tier_sums(
     lane_sums_of_rows(rows, n, width, shifts, tier, keeps, &s[0], &c[0], terms_hi, terms_lo)
     if width < FEW:
         for w in range(width):
-            combine_lanes(&s[w * PART], &c[w * PART], &totals[w])
+            if exact:
+                combine_lanes(&s[w * PART], &c[w * PART], True, &totals[w])
+            else:
+                combine_lanes(&s[w * PART], &c[w * PART], False, &totals[w])
         return
     for i in range(width * PART, GROUP * PART):
         s[i] = s[GROUP * PART + i] = 0
         c[i] = c[GROUP * PART + i] = 0
-    combine_lanes_of_rows(&s[0], &c[0], width, totals)
+    if exact:
+        combine_lanes_of_rows(&s[0], &c[0], width, True, totals)
+    else:
+        combine_lanes_of_rows(&s[0], &c[0], width, False, totals)
 
 
 cdef inline void rows_sum_exp(

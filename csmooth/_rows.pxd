@@ -510,15 +510,29 @@ cdef inline void row_packed_terms(
     row_block_sum(x, n, shift, SHARES, PACKED, total, packed, packed, <real*>NULL)
 
 
+cdef inline const real* from_origin(
+    const real* x, Py_ssize_t n, const RowShift* shift, real* moved
+) noexcept nogil:
+    """The elements of a block less their row's origin, in `moved` unless that is 0: so the loops
+    have one operation less."""
+    cdef real origin = <real>shift.origin
+    cdef Py_ssize_t i
+    if origin == 0:
+        return x
+    for i in range(n):
+        moved[i] = x[i] - origin
+    return moved
+
+
 cdef inline void add_lanes(
-    const real* x, int lanes, int added, real origin, real magic, real lowest, int tier, int keeps,
-    double* s, real* c, real* terms_hi, real* terms_lo
+    const real* x, int lanes, int added, real magic, real lowest, int tier, int keeps, double* s,
+    real* c, real* terms_hi, real* terms_lo
 ) noexcept nogil:
     """Adds an element to each lane but the first `added`, and keeps the terms of all."""
     cdef real hi, lo, scale
     cdef int lane
     for lane in range(lanes):
-        scale = term_of(x[lane], origin, magic, lowest, tier, &hi, &lo)
+        scale = term_of(x[lane], <real>0, magic, lowest, tier, &hi, &lo)
         store_term(hi, lo, scale, tier, keeps, &terms_hi[lane], &terms_lo[lane])
         add_term(hi, lo, scale if lane >= added else <real>0, tier, &s[lane], &c[lane])
 
@@ -537,21 +551,21 @@ cdef inline Py_ssize_t place_of_last(real kind, Py_ssize_t n, int keeps) noexcep
 
 
 cdef inline void add_last(
-    const real* x, int left, real origin, real magic, real lowest, int tier, int keeps,
-    double* s, real* c, real* terms_hi, real* terms_lo
+    const real* x, int left, real magic, real lowest, int tier, int keeps, double* s, real* c,
+    real* terms_hi, real* terms_lo
 ) noexcept nogil:
     """Adds the `left` elements from x on to the last lanes; the vectors that it takes begin with
     elements that have been added before."""
     cdef int lanes = lanes_of(x[0]), half = lanes_of(x[0]) // 2
     if last_lanes(x[0], left) == half:
         add_lanes(
-            x + left - half, half, half - left, origin, magic, lowest, tier, keeps, s + half,
-            c + half, terms_hi, terms_lo,
+            x + left - half, half, half - left, magic, lowest, tier, keeps, s + half, c + half,
+            terms_hi, terms_lo,
         )
     elif left:
         add_lanes(
-            x + left - lanes, lanes, lanes - left, origin, magic, lowest, tier, keeps, s, c,
-            terms_hi, terms_lo,
+            x + left - lanes, lanes, lanes - left, magic, lowest, tier, keeps, s, c, terms_hi,
+            terms_lo,
         )
 
 
@@ -572,7 +586,7 @@ cdef inline void row_lane_sums(
     real* m
 ) noexcept nogil:
     """The sums of a block's lanes; for m see row_block_sum."""
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef real few[MAX_LANES]
@@ -586,14 +600,13 @@ cdef inline void row_lane_sums(
         c[lane] = 0
     for _group in range(n // lanes):
         for lane in range(lanes):
-            scale = term_of(x[lane], origin, magic, lowest, tier, &hi, &lo)
+            scale = term_of(x[lane], <real>0, magic, lowest, tier, &hi, &lo)
             add_term(hi, lo, scale, tier, &s[lane], &c[lane])
             if m != NULL:
                 m[lane] = greater(x[BLOCK + lane], m[lane])
         x += lanes
     add_last(
-        x, <int>(n % lanes), origin, magic, lowest, tier, NOTHING, &s[0], &c[0], <real*>NULL,
-        <real*>NULL,
+        x, <int>(n % lanes), magic, lowest, tier, NOTHING, &s[0], &c[0], <real*>NULL, <real*>NULL,
     )
     for lane in range(lanes):
         sums[lane] = s[lane]
@@ -609,7 +622,7 @@ cdef inline void row_lane_terms(
 
     The terms of elements left over, and of some before them, are kept as place_of_last says.
     """
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef real few[MAX_LANES]
@@ -635,7 +648,7 @@ cdef inline void row_lane_terms(
         for g in range(groups):
             for lane in range(lanes):
                 scale[g][lane] = term_of(
-                    x[start + g * lanes + lane], origin, magic, lowest, tier, &hi[g][lane],
+                    x[start + g * lanes + lane], <real>0, magic, lowest, tier, &hi[g][lane],
                     &lo[g][lane],
                 )
         for g in range(groups):
@@ -652,8 +665,8 @@ cdef inline void row_lane_terms(
         start += groups * lanes
     last = place_of_last(<real>0, n, keeps)
     add_last(
-        x + whole, <int>(n - whole), origin, magic, lowest, tier, keeps, &s[0], &c[0],
-        place_hi + last, terms_lo + last,
+        x + whole, <int>(n - whole), magic, lowest, tier, keeps, &s[0], &c[0], place_hi + last,
+        terms_lo + last,
     )
     for lane in range(lanes):
         sums[lane] = s[lane]
@@ -694,6 +707,8 @@ cdef inline void row_block_sum(
     """
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
+    cdef real moved[BLOCK]
+    x = from_origin(x, n, shift, &moved[0])
     if keeps == NOTHING:
         row_lane_sums(x, n, shift, tier, &s[0], &c[0], m)
     else:
@@ -918,20 +933,22 @@ cdef inline void row_softmax(
 ) noexcept nogil:
     """The shares of one block of a row by the terms of its tier, of which only float has FAST; y
     may be x."""
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real moved[BLOCK]
     cdef real hi, lo, scale, c_hi, c_lo
     cdef Py_ssize_t i
+    x = from_origin(x, n, shift, &moved[0])
     reciprocal(total.hi, total.lo, &c_hi, &c_lo)
     c_hi = unscaled(c_hi)
     c_lo = unscaled(c_lo)
     if real is float:
         if tier == FAST:
             for i in range(n):
-                scale = term_of(x[i], origin, magic, lowest, FAST, &hi, &lo)
+                scale = term_of(x[i], <real>0, magic, lowest, FAST, &hi, &lo)
                 y[i] = fast_share(hi * scale, c_hi)
             return
     for i in range(n):
-        scale = term_of(x[i], origin, magic, lowest, SHARES, &hi, &lo)
+        scale = term_of(x[i], <real>0, magic, lowest, SHARES, &hi, &lo)
         y[i] = scaled_share(hi, kept_lo(lo), scale, c_hi, c_lo)
 
 
@@ -939,15 +956,17 @@ cdef inline void row_packed_shares(
     const real* x, Py_ssize_t n, const RowShift* shift, const PairSum* total, real* y
 ) noexcept nogil:
     """The bits of row_softmax from the packed terms, which are in y."""
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real moved[BLOCK]
     cdef real hi, lo, c_hi, c_lo
     cdef Py_ssize_t i
+    x = from_origin(x, n, shift, &moved[0])
     reciprocal(total.hi, total.lo, &c_hi, &c_lo)
     c_hi = unscaled(c_hi)
     c_lo = unscaled(c_lo)
     for i in range(n):
         hi = unpacked_pair(y[i], &lo)
-        y[i] = scaled_share(hi, lo, scale_of(x[i], origin, magic, lowest), c_hi, c_lo)
+        y[i] = scaled_share(hi, lo, scale_of(x[i], <real>0, magic, lowest), c_hi, c_lo)
 
 
 cdef inline void fill_nan(real* y, Py_ssize_t n) noexcept nogil:
@@ -1074,7 +1093,7 @@ cdef inline void lane_sums_of_row(
     registers. Their terms are kept behind those of the whole groups, see place_of_last. Of double,
     whose sums are pairs, the compiler makes more of the plain loop where no terms are kept.
     """
-    cdef real origin = <real>shift.origin, lowest = <real>shift.lowest, magic = <real>shift.magic
+    cdef real lowest = <real>shift.lowest, magic = <real>shift.magic
     cdef double s[MAX_LANES]
     cdef real c[MAX_LANES]
     cdef int lane, lanes = lanes_of(<real>0)
@@ -1087,11 +1106,11 @@ cdef inline void lane_sums_of_row(
             c[lane] = 0
         for i in range(whole // lanes):
             add_lanes(
-                x + i * lanes, lanes, 0, origin, magic, lowest, tier, keeps, &s[0], &c[0],
+                x + i * lanes, lanes, 0, magic, lowest, tier, keeps, &s[0], &c[0],
                 terms_hi + i * lanes, terms_lo + i * lanes,
             )
         add_lanes(
-            x + n - last, last, last - <int>(n - whole), origin, magic, lowest, tier, keeps,
+            x + n - last, last, last - <int>(n - whole), magic, lowest, tier, keeps,
             &s[lanes - last], &c[lanes - last], terms_hi + whole, terms_lo + whole,
         )
     if real is float:
@@ -1110,17 +1129,21 @@ cdef inline void lane_sums_of_rows(
     double* sums, real* errors, real* terms_hi, real* terms_lo
 ) noexcept nogil:
     cdef Py_ssize_t kept = kept_length(<real>0, n)
+    cdef real moved[BLOCK]
+    cdef const real* x
     cdef int w, lanes = lanes_of(<real>0)
     if last_lanes(<real>0, <int>(n % lanes)) == lanes // 2:
         for w in range(width):
+            x = from_origin(rows[w], n, &shifts[w], &moved[0])
             lane_sums_of_row(
-                rows[w], n, lanes_of(<real>0) // 2, &shifts[w], tier, keeps, sums + w * PART,
+                x, n, lanes_of(<real>0) // 2, &shifts[w], tier, keeps, sums + w * PART,
                 errors + w * PART, terms_hi + w * kept, terms_lo + w * kept,
             )
     else:
         for w in range(width):
+            x = from_origin(rows[w], n, &shifts[w], &moved[0])
             lane_sums_of_row(
-                rows[w], n, lanes_of(<real>0), &shifts[w], tier, keeps, sums + w * PART,
+                x, n, lanes_of(<real>0), &shifts[w], tier, keeps, sums + w * PART,
                 errors + w * PART, terms_hi + w * kept, terms_lo + w * kept,
             )
 
